@@ -1,0 +1,1 @@
+"""Puts the parts together: distro, configurator, instrumentor and the servers' hooks."""

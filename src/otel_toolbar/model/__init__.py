@@ -1,0 +1,8 @@
+"""What a trace is. Standard library only, so that every door and every panel can share it."""
+
+from __future__ import annotations
+
+from .span import Event, Kind, Link, Scope, Span, Status, Value
+from .trace import Trace
+
+__all__ = ["Event", "Kind", "Link", "Scope", "Span", "Status", "Trace", "Value"]

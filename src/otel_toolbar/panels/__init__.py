@@ -1,0 +1,81 @@
+"""The reading shore: a folder a panel, which shows a trace from nothing but the trace.
+
+A panel is a pure function from a `Trace` to a frozen dataclass, its *view*. The HTML tab, the JSON and
+all else follow from the view: field names are the JSON's names, durations are in seconds, sizes in
+bytes, times in unix seconds. To add one: a folder with `__init__.py` (its `Panel`), `view.py` and
+`panel.html`, and a line in `BUILTIN`. Panels of other packages come through the entry point group
+`otel_toolbar.panels`, an entry loading to a `Panel`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from otel_toolbar import guard, settings
+from otel_toolbar.model import Trace
+
+from .contract import Badge, Level, Panel
+
+__all__ = ["BUILTIN", "ENTRY_POINTS", "Badge", "Level", "Panel", "View", "load"]
+
+BUILTIN = ("trace", "request", "response", "headers", "timing", "queries")
+"""The built-in panels in the order of their tabs; each is a folder of this package."""
+
+ENTRY_POINTS = "otel_toolbar.panels"
+"""Entry point group of other packages' panels."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A panel applied to a trace."""
+
+    panel: Panel
+    data: Any
+    badge: Badge
+
+
+@lru_cache(maxsize=8)
+def load(choice: tuple[str, ...] = ()) -> tuple[Panel, ...]:
+    """The panels that the setting `PANELS` selects, built-in ones first.
+
+    A panel that cannot be loaded is reported and left out: the others are worth more than none.
+    """
+    panels = [importlib.import_module(f"{__name__}.{name}").PANEL for name in BUILTIN]
+    panels += _foreign(known={panel.id for panel in panels})
+    wanted = settings.selected(choice, tuple(panel.id for panel in panels))
+    return tuple(panel for panel in panels if panel.id in wanted)
+
+
+def views(panels: Sequence[Panel], trace: Trace, options: settings.Settings) -> list[View]:
+    """Every panel's view; a panel that fails has an error badge and no data."""
+    return [view(panel, trace, options) for panel in panels]
+
+
+def view(panel: Panel, trace: Trace, options: settings.Settings) -> View:
+    """One panel's view of a trace."""
+    try:
+        data = panel.view(trace, options)
+        return View(panel, data, panel.badge(data))
+    except Exception:  # noqa: BLE001 - a broken panel must not take the others with it
+        guard.failed(f"panel {panel.id}")
+        return View(panel, None, Badge("failed", "error"))
+
+
+def _foreign(known: set[str]) -> list[Panel]:
+    found: list[Panel] = []
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            panel: Panel = entry.load()
+            if panel.id not in known:
+                known.add(panel.id)
+                found.append(panel)
+        except Exception:  # noqa: BLE001
+            guard.failed(f"panel entry point {entry.name}")
+    return found
+
+

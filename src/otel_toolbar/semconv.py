@@ -1,0 +1,166 @@
+"""Every attribute name read or written, with its type, unit and meaning. Keys stand nowhere else.
+
+The standard ones are OpenTelemetry's (semantic conventions 1.44: `http`, `url`, `server`, `client`,
+`network`, `db`, `code`, `exception`); our facts are named by their domain; our verdicts stand under
+`toolbar.`. `docs/attributes.md` is generated from this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """The definition of one attribute, or of a family when the key ends in `.`."""
+
+    key: str
+    type: str
+    unit: str
+    meaning: str
+    standard: bool
+
+
+ATTRIBUTES: dict[str, Attribute] = {}
+"""Every definition by key, in the order of this module."""
+
+
+def _standard(key: str, type_: str, meaning: str, unit: str = "") -> str:
+    ATTRIBUTES[key] = Attribute(key, type_, unit, meaning, standard=True)
+    return key
+
+
+def _own(key: str, type_: str, meaning: str, unit: str = "") -> str:
+    ATTRIBUTES[key] = Attribute(key, type_, unit, meaning, standard=False)
+    return key
+
+
+# The request, on the SERVER span.
+HTTP_REQUEST_METHOD = _standard("http.request.method", "string", "Request method, `_OTHER` when unknown.")
+HTTP_REQUEST_METHOD_ORIGINAL = _standard(
+    "http.request.method_original", "string", "The method as sent, when it is not a known one."
+)
+HTTP_RESPONSE_STATUS_CODE = _standard("http.response.status_code", "int", "Status of the response.")
+HTTP_ROUTE = _standard("http.route", "string", "Template of the route that matched.")
+HTTP_REQUEST_HEADER = _standard(
+    "http.request.header.", "string[]", "Request headers by lower-case name, masked; 32 at most."
+)
+HTTP_RESPONSE_HEADER = _standard(
+    "http.response.header.", "string[]", "Response headers by lower-case name, masked; 32 at most."
+)
+HTTP_REQUEST_BODY_SIZE = _standard("http.request.body.size", "int", "Request body received.", "By")
+HTTP_RESPONSE_BODY_SIZE = _standard("http.response.body.size", "int", "Response body sent.", "By")
+URL_SCHEME = _standard("url.scheme", "string", "http or https.")
+URL_PATH = _standard("url.path", "string", "Path of the request.")
+URL_QUERY = _standard("url.query", "string", "Query string, secrets masked.")
+URL_FULL = _standard("url.full", "string", "Whole URL of an outgoing call, secrets masked.")
+SERVER_ADDRESS = _standard("server.address", "string", "Host that the client asked for, or a database's host.")
+SERVER_PORT = _standard("server.port", "int", "Port that the client asked for, or a database's port.")
+CLIENT_ADDRESS = _standard("client.address", "string", "Address of the client.")
+CLIENT_PORT = _standard("client.port", "int", "Port of the client.")
+NETWORK_PROTOCOL_NAME = _standard("network.protocol.name", "string", "`http` or `websocket`.")
+NETWORK_PROTOCOL_VERSION = _standard("network.protocol.version", "string", "HTTP version.")
+USER_AGENT = _standard("user_agent.original", "string", "User-Agent header.")
+ERROR_TYPE = _standard("error.type", "string", "Class of the error, or the status that was one.")
+
+TOOLBAR_FRAMEWORK = _own(
+    "toolbar.framework", "string", "fastapi, starlette, litestar, quart, django or asgi."
+)
+REQUEST_HEADERS_MORE = _own(
+    "toolbar.request.headers.more", "string[]", "Request headers beyond the first 32, as `name: value`."
+)
+RESPONSE_HEADERS_MORE = _own(
+    "toolbar.response.headers.more", "string[]", "Response headers beyond the first 32, as `name: value`."
+)
+REQUEST_PATH_PARAMETER = _own("toolbar.request.path.", "string", "Path parameters by name, masked, cut.")
+REQUEST_COOKIE = _own("toolbar.request.cookie.", "string", "Cookies by name, masked, cut.")
+REQUEST_SESSION = _own("toolbar.request.session.", "string", "Session values by key, masked, cut.")
+RESPONSE_FIRST_BYTE = _own(
+    "toolbar.response.first_byte", "double", "From the start to the first byte of the body.", "s"
+)
+RESPONSE_CHUNKS = _own("toolbar.response.chunks", "int", "Body messages that the app sent.")
+RESPONSE_STREAMED = _own("toolbar.response.streamed", "boolean", "The body came in more than one part.")
+REQUEST_DISCONNECTED = _own(
+    "toolbar.request.disconnected", "boolean", "The client went away before the response was complete."
+)
+
+# The summary, on the SERVER span before it ends.
+QUERIES_COUNT = _own("toolbar.queries.count", "int", "Queries of the request.", "{query}")
+QUERIES_DURATION = _own("toolbar.queries.duration", "double", "Time in them, together.", "s")
+N_PLUS_ONE_COUNT = _own(
+    "toolbar.n_plus_one.count", "int", "N+1 groups that reached the warning.", "{group}"
+)
+CPU_TIME = _own("toolbar.cpu.time", "double", "CPU time of the event loop's thread meanwhile.", "s")
+DROPPED = _own("toolbar.dropped", "int", "Spans of this request that were not kept.", "{span}")
+DETACHED = _own("toolbar.detached", "boolean", "Work done after the response was complete.")
+PROCESS_ID = _own("toolbar.process.id", "string", "On the resource: the process that recorded this.")
+
+# Queries.
+DB_SYSTEM_NAME = _standard("db.system.name", "string", "sqlite, postgresql, mysql, mariadb, ...")
+DB_NAMESPACE = _standard("db.namespace", "string", "Name of the database.")
+DB_COLLECTION_NAME = _standard("db.collection.name", "string", "The table that the statement names first.")
+DB_OPERATION_NAME = _standard("db.operation.name", "string", "SELECT, INSERT, ...")
+DB_OPERATION_BATCH_SIZE = _standard(
+    "db.operation.batch.size", "int", "Parameter sets of a batch; absent for one.", "{operation}"
+)
+DB_QUERY_TEXT = _standard("db.query.text", "string", "The statement, secrets in literals masked.")
+DB_QUERY_SUMMARY = _standard("db.query.summary", "string", "Operation and table: `SELECT users`.")
+DB_QUERY_PARAMETER = _standard(
+    "db.query.parameter.", "string", "Parameters by bind name or by index from 0, masked, cut; 32 at most."
+)
+DB_RESPONSE_RETURNED_ROWS = _standard(
+    "db.response.returned_rows", "int", "Rows that the app fetched.", "{row}"
+)
+DB_RESPONSE_STATUS_CODE = _standard("db.response.status_code", "string", "The database's error code.")
+QUERY_FINGERPRINT = _own(
+    "toolbar.query.fingerprint",
+    "string",
+    "16 hex digits over the statement with its literals and IN lists folded.",
+)
+QUERY_AFFECTED_ROWS = _own(
+    "toolbar.query.affected_rows", "int", "Rows that an INSERT, UPDATE or DELETE changed.", "{row}"
+)
+QUERY_LAZY_LOADED_FROM = _own(
+    "toolbar.query.lazy_loaded_from", "string", "`Model.relationship` whose lazy load made the query."
+)
+QUERY_PARAMETERS_MORE = _own(
+    "toolbar.query.parameters.more", "int", "Parameters beyond the 32 that are shown."
+)
+N_PLUS_ONE = _own("toolbar.n_plus_one", "boolean", "This query repeats one of the same place.")
+N_PLUS_ONE_GROUP = _own(
+    "toolbar.n_plus_one.group", "string", "16 hex digits over fingerprint and call site."
+)
+N_PLUS_ONE_POSITION = _own("toolbar.n_plus_one.position", "int", "2 for the first repeat, then 3, ...")
+N_PLUS_ONE_RULE = _own(
+    "toolbar.n_plus_one.rule", "string", "`repeat`, `count` or `duration`: what was reached by then."
+)
+
+# Places in the code.
+CODE_FILE_PATH = _standard("code.file.path", "string", "Source file: of a query, the app's own.")
+CODE_LINE_NUMBER = _standard("code.line.number", "int", "Line in it.")
+CODE_FUNCTION_NAME = _standard("code.function.name", "string", "Function, with its module where known.")
+CODE_STACKTRACE = _standard("code.stacktrace", "string", "The app's frames, `file:line function` each, innermost first.")
+
+# Exceptions, as events on the span that raised.
+EXCEPTION_EVENT = "exception"
+EXCEPTION_TYPE = _standard("exception.type", "string", "Class of the exception.")
+EXCEPTION_MESSAGE = _standard("exception.message", "string", "Its text, secrets masked.")
+EXCEPTION_STACKTRACE = _standard("exception.stacktrace", "string", "Its traceback.")
+
+# The resource.
+SERVICE_NAME = _standard("service.name", "string", "Name of the service.")
+PROCESS_PID = _standard("process.pid", "int", "Process id.")
+DEPLOYMENT_ENVIRONMENT_NAME = _standard(
+    "deployment.environment.name", "string", "prod, production, live or staging switch the toolbar off."
+)
+DEPLOYMENT_ENVIRONMENT = _standard("deployment.environment", "string", "The old name of the same.")
+
+# Read only: what other instrumentations write for the same facts.
+OLD_DB_SYSTEM = _standard("db.system", "string", "Old name of db.system.name.")
+OLD_DB_STATEMENT = _standard("db.statement", "string", "Old name of db.query.text.")
+OLD_DB_OPERATION = _standard("db.operation", "string", "Old name of db.operation.name.")
+OLD_HTTP_METHOD = _standard("http.method", "string", "Old name of http.request.method.")
+OLD_HTTP_STATUS_CODE = _standard("http.status_code", "int", "Old name of http.response.status_code.")
+OLD_HTTP_TARGET = _standard("http.target", "string", "Old name of url.path and url.query.")
+OLD_HTTP_URL = _standard("http.url", "string", "Old name of url.full.")
+MESSAGING_SYSTEM = _standard("messaging.system", "string", "Message system of a job or message.")

@@ -1,0 +1,1 @@
+"""The emitting shore: one file or folder a subject. It writes OpenTelemetry signals, nothing else."""

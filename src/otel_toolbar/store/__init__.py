@@ -1,0 +1,1 @@
+"""Keep traces and find them."""

@@ -1,0 +1,1 @@
+"""Pure codecs between formats of others and the model, both ways."""
