@@ -1,0 +1,283 @@
+"""Light spans: what comes in numbers (queries, tasks, messages) at a tenth of the SDK span's cost.
+
+A light span is a recording `opentelemetry.trace.Span` in slots: user code that is inside of it can
+use it as any other, and SDK spans under it get the right parent. It stays in the request's record and
+becomes an ordinary `ReadableSpan` when the request is over; only there are values cleaned and the
+SDK's limits applied. Outside of requests the SDK's own spans are used.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    Link,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
+from opentelemetry.util.types import Attributes, AttributeValue
+
+from otel_toolbar import guard, semconv
+
+from . import record as records
+
+_ids = random.Random()  # noqa: S311 - not the module's generator: a seeded app must stay as seeded
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.seed)
+
+
+def start(
+    name: str, kind: SpanKind, attributes: dict[str, Any], scope: InstrumentationScope
+) -> Span:
+    """Start a span under the current one: light in a request, the SDK's outside of one.
+
+    `attributes` is taken over, not copied. The span is not made current.
+    """
+    record = records.current()
+    if record is None or record.server is None:
+        tracer = trace.get_tracer(scope.name, scope.version, schema_url=scope.schema_url)
+        return tracer.start_span(name, kind=kind, attributes=attributes)
+    parent = trace.get_current_span().get_span_context()
+    links: list[Link] | None = None
+    if record.closed:
+        attributes[semconv.DETACHED] = True
+    if record.outlived:
+        parent, links = _trace_of_its_own(record), [Link(cast(SpanContext, record.context))]
+    elif not parent.is_valid:
+        parent = cast(SpanContext, record.context)
+    span = LightSpan(name, kind, attributes, scope, parent, record, links)
+    for processor in _with_on_start(record):
+        processor.on_start(cast(Any, span))
+    if not record.closed:
+        record.keep(span)
+    return span
+
+
+def late(span: Span, key: str, value: AttributeValue) -> None:
+    """Set a fact that is known only after the span's end, such as the rows fetched from a query.
+
+    It is lost when the span has already been handed on: after the request, or outside of one.
+    """
+    if isinstance(span, LightSpan):
+        span.attributes[key] = value
+    elif span.is_recording():
+        span.set_attribute(key, value)
+
+
+class LightSpan(Span):
+    """A recording span in slots. Not for exporters: see `readable`."""
+
+    __slots__ = (
+        "attributes", "context", "end_time", "events", "kind", "links", "name", "parent",
+        "record", "scope", "start_time", "status",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: dict[str, Any],
+        scope: InstrumentationScope,
+        parent: SpanContext,
+        record: records.Record,
+        links: list[Link] | None = None,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.attributes = attributes
+        self.scope = scope
+        self.parent = parent
+        self.record = record
+        self.links = links
+        self.events: list[tuple[str, int, Mapping[str, Any]]] | None = None
+        self.status: Status | None = None
+        self.context = SpanContext(
+            parent.trace_id, new_span_id(), False, parent.trace_flags, parent.trace_state
+        )
+        self.start_time = time.time_ns()
+        self.end_time: int | None = None
+
+    @property
+    def resource(self) -> Resource:
+        return _resource(self.record)
+
+    def get_span_context(self) -> SpanContext:
+        return self.context
+
+    def is_recording(self) -> bool:
+        return self.end_time is None
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        if self.end_time is None:
+            self.attributes[key] = value
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        if self.end_time is None:
+            self.attributes.update(attributes)
+
+    def add_event(
+        self, name: str, attributes: Attributes = None, timestamp: int | None = None
+    ) -> None:
+        if self.end_time is None:
+            self.events = self.events or []
+            self.events.append((name, timestamp or time.time_ns(), dict(attributes or {})))
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        if self.end_time is None:
+            self.links = self.links or []
+            self.links.append(Link(context, attributes))
+
+    def update_name(self, name: str) -> None:
+        if self.end_time is None:
+            self.name = name
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        given = status if isinstance(status, Status) else Status(status, description)
+        decided = self.status is not None and self.status.status_code is StatusCode.OK
+        if self.end_time is None and not decided and given.status_code is not StatusCode.UNSET:
+            self.status = given
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        kind = type(exception)
+        facts: dict[str, Any] = {
+            semconv.EXCEPTION_TYPE: exception_type(kind),
+            semconv.EXCEPTION_MESSAGE: str(exception),
+            semconv.EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception)),
+            "exception.escaped": str(escaped),
+        }
+        self.add_event(semconv.EXCEPTION_EVENT, facts | dict(attributes or {}), timestamp)
+
+    def end(self, end_time: int | None = None) -> None:
+        if self.end_time is not None:
+            return
+        self.end_time = end_time or time.time_ns()
+        if self.record.closed:
+            emit(self.record, [self])
+
+
+def exception_type(kind: type[BaseException]) -> str:
+    """The name of an exception class as `exception.type` and `error.type` have it."""
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+
+
+def new_span_id() -> int:
+    """A random span id, never 0."""
+    return _ids.getrandbits(64) or 1
+
+
+def emit(record: records.Record, spans: Sequence[LightSpan]) -> None:
+    """Hand ended light spans to the processors of their SERVER span's provider, as `ReadableSpan`s."""
+    processor = _chain(record)
+    if processor is None:
+        return
+    for span in spans:
+        try:
+            processor.on_end(readable(span))
+        except Exception:  # noqa: BLE001
+            guard.failed("handing on a light span")
+
+
+def readable(span: LightSpan) -> ReadableSpan:
+    """The ordinary span that exporters expect: values cleaned, `OTEL_*_LIMIT` applied."""
+    limits = _limits(span.record)
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent if span.parent.span_id else None,
+        resource=span.resource,
+        attributes=_bounded(span.attributes, limits.max_span_attributes, limits),
+        events=[
+            Event(name, _bounded(facts, limits.max_event_attributes, limits), at)
+            for name, at, facts in (span.events or [])[-(limits.max_events or 128) :]
+        ],
+        links=(span.links or [])[-(limits.max_links or 128) :],
+        kind=span.kind,
+        status=span.status or Status(),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.scope,
+    )
+
+
+def _bounded(attributes: Mapping[str, Any], most: int | None, limits: SpanLimits) -> Any:
+    # A copy: the dict may still be written by a thread that fetches rows.
+    cleaned = {key: clean(value) for key, value in list(attributes.items())}
+    return BoundedAttributes(
+        most, cleaned, immutable=True, max_value_len=limits.max_span_attribute_length
+    )
+
+
+_INT64 = 2**63
+
+
+def clean(value: Any) -> Any:
+    """A value that every exporter can encode: no lone surrogate, no int beyond 64 bits.
+
+    A type that OpenTelemetry does not know becomes its name, not its `repr`, which is code of others.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, (bool, float, bytes)) or value is None:
+        return value
+    if isinstance(value, int):
+        return value if -_INT64 <= value < _INT64 else str(value)
+    if isinstance(value, (list, tuple)):
+        return [clean(item) for item in cast("Sequence[Any]", value)]
+    return f"<{type(value).__qualname__}>"
+
+
+def _trace_of_its_own(record: records.Record) -> SpanContext:
+    """A parentless context in a new trace: the same for all that outlives this request."""
+    if record.later is None:
+        flags = cast(SpanContext, record.context).trace_flags
+        record.later = SpanContext(_ids.getrandbits(128) or 1, 0, False, TraceFlags(flags))
+    return record.later
+
+
+def _resource(record: records.Record) -> Resource:
+    return record.server.resource if record.server else Resource.get_empty()
+
+
+def _limits(record: records.Record) -> SpanLimits:
+    return getattr(record.server, "_limits", None) or SpanLimits()
+
+
+def _chain(record: records.Record) -> SpanProcessor | None:
+    return getattr(record.server, "_span_processor", None)
+
+
+_SILENT = {
+    processor.on_start for processor in (SpanProcessor, BatchSpanProcessor, SimpleSpanProcessor)
+}
+
+
+def _with_on_start(record: records.Record) -> Sequence[SpanProcessor]:
+    """Processors of others that want to know of a start: few have any use for it."""
+    processors = getattr(_chain(record), "_span_processors", ())
+    return [
+        processor
+        for processor in processors
+        if type(processor).on_start not in _SILENT and not getattr(processor, "otel_toolbar", False)
+    ]

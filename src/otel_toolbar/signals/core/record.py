@@ -1,0 +1,115 @@
+"""Everything of one request that is still being written, in one object found through a ContextVar.
+
+Nothing about a request stands on a middleware, a module or a panel: concurrent requests could then
+mix. `asyncio` tasks and `to_thread` carry the ContextVar on; so work started by a request finds its
+request, and only its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Protocol
+
+from opentelemetry.trace import SpanContext
+from opentelemetry.util.types import AttributeValue
+
+from otel_toolbar import guard, semconv
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Span
+
+    from .light import LightSpan
+
+DETACHED_SECONDS = 30
+"""Work that outlives its response by more than this starts a trace of its own, linked to it."""
+
+_current: ContextVar[Record | None] = ContextVar("otel_toolbar_record", default=None)
+
+
+class Subject(Protocol):
+    """What one subject keeps of a request: its private state, and what it sums up to."""
+
+    def summary(self) -> Mapping[str, AttributeValue]:
+        """Attributes for the SERVER span, asked for just before it ends."""
+        ...
+
+
+class Record:
+    """One request while it is written.
+
+    `server` is the SERVER span, None until the framework or we have made it. `spans` are its light
+    spans in order of start, running ones too, at most `limit` of them; beyond that they are counted
+    in `dropped`. `closed` says that the SERVER span has ended: what comes later is detached work.
+    """
+
+    __slots__ = ("closed_at", "dropped", "later", "limit", "server", "spans", "subjects")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.server: Span | None = None
+        self.spans: list[LightSpan] = []
+        self.subjects: dict[str, Subject] = {}
+        self.dropped = 0
+        self.closed_at = 0.0
+        self.later: SpanContext | None = None
+        """Root of the trace that takes over long after the response."""
+
+    @property
+    def closed(self) -> bool:
+        return self.closed_at != 0.0
+
+    @property
+    def outlived(self) -> bool:
+        """True when work goes on so long after the response that it needs a trace of its own."""
+        return self.closed and time.monotonic() - self.closed_at > DETACHED_SECONDS
+
+    @property
+    def context(self) -> SpanContext | None:
+        """Where the request's spans belong; None before there is a SERVER span."""
+        return None if self.server is None else self.server.get_span_context()
+
+    def keep(self, span: LightSpan) -> None:
+        """Take a light span that has started, or count it when there are too many."""
+        if len(self.spans) < self.limit:
+            self.spans.append(span)
+        else:
+            self.dropped += 1
+
+    def summary(self) -> dict[str, AttributeValue]:
+        """The SERVER span's summary of all subjects, empty ones as zero."""
+        attributes: dict[str, AttributeValue] = {
+            semconv.QUERIES_COUNT: 0,
+            semconv.QUERIES_DURATION: 0.0,
+            semconv.N_PLUS_ONE_COUNT: 0,
+        }
+        for name, subject in self.subjects.items():
+            try:
+                attributes.update(subject.summary())
+            except Exception:  # noqa: BLE001 - one subject's fault must not cost the others' facts
+                guard.failed(f"summary of {name}")
+        if self.dropped:
+            attributes[semconv.DROPPED] = self.dropped
+        return attributes
+
+    def close(self) -> None:
+        self.closed_at = time.monotonic()
+
+
+def current() -> Record | None:
+    """The request being handled; None outside of requests."""
+    return _current.get()
+
+
+def enter(record: Record | None) -> Token[Record | None]:
+    """Make `record` the current one of this context."""
+    return _current.set(record)
+
+
+def leave(token: Token[Record | None]) -> None:
+    """Undo `enter`. In a context that was left meanwhile there is nothing to undo."""
+    try:
+        _current.reset(token)
+    except ValueError:
+        _current.set(None)
