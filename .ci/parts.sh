@@ -66,7 +66,7 @@ make_zipkin() {
   command -v mvn > /dev/null || apt_install maven
   local folder
   folder=$(dirname -- "$1")
-  twice mvn --quiet --batch-mode -Dstyle.color=never dependency:copy -Dmdep.stripVersion=true \
+  twice mvn --quiet --batch-mode dependency:copy -Dmdep.stripVersion=true \
     -Dartifact="io.zipkin:zipkin-server:$ZIPKIN_VERSION:jar:exec" -DoutputDirectory="$folder"
   mv -- "$folder/zipkin-server-exec.jar" "$1"
   echo "$ZIPKIN_SHA256  $1" | sha256sum --check --status || fail "zipkin: not the file that was pinned"
@@ -103,6 +103,8 @@ provide() {
   if [[ -e $target ]]; then
     outcome='already there'
   else
+    # The lock is ours, so these were left by a run that was killed.
+    rm -rf -- "$cache/.draft-$part-"*
     draft=$(mktemp -d -- "$cache/.draft-$part-XXXXXX")
     # shellcheck disable=SC2064 # the folder of now is meant
     trap "rm -rf -- '$draft'" EXIT
@@ -130,11 +132,21 @@ apt_install() {
     apt_updated=yes
   fi
   twice "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install --quiet=2 --yes --no-install-recommends "$@" > /dev/null
+    apt-get install --quiet=2 --yes --no-install-recommends "$@"
 }
 
 # A registry that hiccups once must not fail the whole run.
-twice() { "$@" || { sleep 5 && "$@"; }; }
+twice() { quietly "$@" || { sleep 5 && quietly "$@"; }; }
+
+# Hundreds of lines about downloads are worth reading only when something went wrong.
+quietly() {
+  local status=0 log
+  log=$(mktemp)
+  "$@" > "$log" 2>&1 || status=$?
+  [[ $status -eq 0 ]] || tail -n 50 -- "$log" >&2
+  rm -f -- "$log"
+  return "$status"
+}
 
 timed() {
   local name=$1 start=$SECONDS
@@ -150,3 +162,4 @@ fail() {
 }
 
 main "$@"
+exit # before a line that an edit during a long build moved here

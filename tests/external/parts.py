@@ -47,6 +47,8 @@ class Collector:
 
 def missing(part: Part) -> str | None:
     """One line that says what is not there and how to get it; None when all is there."""
+    if not SCRIPT.exists():
+        return f"{part} is got by .ci/parts.sh, which only a git checkout has"
     if not where(part).exists():
         return f"{part} is not there: run .ci/parts.sh {part}"
     if part == "zipkin" and shutil.which("java") is None:
