@@ -162,4 +162,3 @@ fail() {
 }
 
 main "$@"
-exit # before a line that an edit during a long build moved here
