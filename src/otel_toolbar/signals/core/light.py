@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -83,8 +84,8 @@ class LightSpan(Span):
     """A recording span in slots. Not for exporters: see `readable`."""
 
     __slots__ = (
-        "attributes", "context", "end_time", "events", "kind", "links", "name", "parent",
-        "record", "scope", "start_time", "status",
+        "attributes", "context", "emitted", "end_time", "events", "kind", "links", "name",
+        "parent", "record", "scope", "start_time", "status",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +112,7 @@ class LightSpan(Span):
         )
         self.start_time = time.time_ns()
         self.end_time: int | None = None
+        self.emitted = False
 
     @property
     def resource(self) -> Resource:
@@ -194,9 +196,20 @@ def emit(record: records.Record, spans: Sequence[LightSpan]) -> None:
         return
     for span in spans:
         try:
-            processor.on_end(readable(span))
+            if _take(span):
+                processor.on_end(readable(span))
         except Exception:  # noqa: BLE001
             guard.failed("handing on a light span")
+
+
+_taking = threading.Lock()
+
+
+def _take(span: LightSpan) -> bool:
+    """True for one caller only: a thread may end a span in the moment its request is drained."""
+    with _taking:
+        taken, span.emitted = span.emitted, True
+    return not taken
 
 
 def readable(span: LightSpan) -> ReadableSpan:

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind
 
 from otel_toolbar import guard, semconv
 
-from . import light
+from . import light, masking
 from . import record as records
 
 MAX_LIVE = 10_000
@@ -30,6 +30,44 @@ INLINE = 200
 Export = Callable[[Sequence[ReadableSpan]], Any]
 
 
+_open: dict[int, records.Record] = {}
+"""The records of running requests by the id of their SERVER span."""
+
+
+def is_free_server_span(span: Any) -> bool:
+    """True for a running SERVER span of an SDK that no request has taken yet."""
+    return (
+        isinstance(span, Span)
+        and span.kind is SpanKind.SERVER
+        and span.is_recording()
+        and span.get_span_context().span_id not in _open
+    )
+
+
+def adopt(record: records.Record, span: Span) -> None:
+    """Make `span` the request's SERVER span; its `end` first writes the summary.
+
+    On this instance only: attributes cannot be added any more in `_on_ending` or `on_end`.
+    """
+    record.server = span
+    _open[span.get_span_context().span_id] = record
+    if len(_open) > MAX_LIVE:  # SERVER spans that nobody ends
+        _open.pop(next(iter(_open)), None)
+    real_end = span.end
+
+    def end(end_time: int | None = None) -> None:
+        ended = end_time or time.time_ns()
+        if not record.closed:
+            try:
+                span.set_attributes(record.summary())
+            except Exception:  # noqa: BLE001
+                guard.failed("summary of a request")
+            record.close()
+        real_end(ended)
+
+    span.end = end
+
+
 class ToolbarProcessor(SpanProcessor):
     """See the module. `export` takes ended spans; it must be quick and must not raise."""
 
@@ -38,18 +76,19 @@ class ToolbarProcessor(SpanProcessor):
     def __init__(self, export: Export) -> None:
         self._export = export
         self._live: dict[int, Span] = {}
-        self._records: dict[int, records.Record] = {}
+        self._draining: set[threading.Thread] = set()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         try:
             self._remember(span)
+            _mask_urls(span)
             record = records.current()
             if record is None:
                 return
             if record.closed:
                 span.set_attribute(semconv.DETACHED, True)
             elif record.server is None and span.kind is SpanKind.SERVER:
-                self._adopt(record, span)
+                adopt(record, span)
         except Exception:  # noqa: BLE001
             guard.failed("start of a span")
 
@@ -57,7 +96,7 @@ class ToolbarProcessor(SpanProcessor):
         try:
             span_id = span.context.span_id if span.context else 0
             self._live.pop(span_id, None)
-            record = self._records.pop(span_id, None)
+            record = _open.pop(span_id, None)
             if record is not None:
                 self._drain(record)
             self._export((span,))
@@ -67,7 +106,7 @@ class ToolbarProcessor(SpanProcessor):
     def live(self) -> list[ReadableSpan]:
         """Copies of the spans that run at this moment, light ones too."""
         copies = [_copy(span) for span in list(self._live.values())]
-        for record in list(self._records.values()):
+        for record in list(_open.values()):
             copies += [light.readable(span) for span in list(record.spans)]
         return copies
 
@@ -75,27 +114,6 @@ class ToolbarProcessor(SpanProcessor):
         self._live[span.get_span_context().span_id] = span
         if len(self._live) > MAX_LIVE:
             self._live.pop(next(iter(self._live)), None)
-
-    def _adopt(self, record: records.Record, span: Span) -> None:
-        """Make `span` the request's SERVER span; its `end` first writes the summary.
-
-        On this instance only: attributes cannot be added any more in `_on_ending` or `on_end`.
-        """
-        record.server = span
-        self._records[span.get_span_context().span_id] = record
-        real_end = span.end
-
-        def end(end_time: int | None = None) -> None:
-            ended = end_time or time.time_ns()
-            if not record.closed:
-                try:
-                    span.set_attributes(record.summary())
-                except Exception:  # noqa: BLE001
-                    guard.failed("summary of a request")
-                record.close()
-            real_end(ended)
-
-        span.end = end
 
     def _drain(self, record: records.Record) -> None:
         """Emit the record's ended light spans before their SERVER span goes on.
@@ -106,10 +124,21 @@ class ToolbarProcessor(SpanProcessor):
         record.spans = []
         light.emit(record, ended[:INLINE])
         if len(ended) > INLINE:
-            rest = ended[INLINE:]
-            threading.Thread(
-                target=light.emit, args=(record, rest), name="otel-toolbar-drain"
-            ).start()
+            thread = threading.Thread(
+                target=self._drain_rest, args=(record, ended[INLINE:]), name="otel-toolbar-drain"
+            )
+            self._draining.add(thread)
+            thread.start()
+
+    def _drain_rest(self, record: records.Record, rest: list[light.LightSpan]) -> None:
+        light.emit(record, rest)
+        self._draining.discard(threading.current_thread())
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        deadline = time.monotonic() + timeout_millis / 1000
+        for thread in list(self._draining):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._draining
 
 
 class RecordEverything(Sampler):
@@ -126,6 +155,25 @@ class RecordEverything(Sampler):
 
     def get_description(self) -> str:
         return self._sampler.get_description()
+
+
+_URLS = {
+    semconv.URL_QUERY: masking.query_string,
+    semconv.URL_FULL: masking.url,
+    semconv.OLD_HTTP_URL: masking.url,
+    semconv.OLD_HTTP_TARGET: masking.url,
+}
+
+
+def _mask_urls(span: Span) -> None:
+    """Mask secrets in the URLs that frameworks and clients put on their spans."""
+    if span.kind is not SpanKind.SERVER and span.kind is not SpanKind.CLIENT:
+        return
+    known = span.attributes or {}
+    for key, clean in _URLS.items():
+        given = known.get(key)
+        if isinstance(given, str) and (cleaned := clean(given)) != given:
+            span.set_attribute(key, cleaned)
 
 
 def _copy(span: Span) -> ReadableSpan:

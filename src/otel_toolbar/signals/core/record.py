@@ -44,7 +44,7 @@ class Record:
     in `dropped`. `closed` says that the SERVER span has ended: what comes later is detached work.
     """
 
-    __slots__ = ("closed_at", "dropped", "later", "limit", "server", "spans", "subjects")
+    __slots__ = ("closed_at", "dropped", "later", "limit", "route", "server", "spans", "subjects")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -52,6 +52,8 @@ class Record:
         self.spans: list[LightSpan] = []
         self.subjects: dict[str, Subject] = {}
         self.dropped = 0
+        self.route: str | None = None
+        """Route template, where a framework's hook tells it."""
         self.closed_at = 0.0
         self.later: SpanContext | None = None
         """Root of the trace that takes over long after the response."""

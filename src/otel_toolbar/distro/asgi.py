@@ -1,0 +1,171 @@
+"""The outermost ASGI layer: the toolbar's own pages, the watched exchange, the tag and headers."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import otel_toolbar
+from otel_toolbar import guard
+from otel_toolbar.signals.core import record as records
+from otel_toolbar.signals.server import Exchange, detect
+from otel_toolbar.signals.server.exchange import App, Message, Receive, Scope, Send
+from otel_toolbar.web.inject import Injector
+from otel_toolbar.web.security import Access
+from otel_toolbar.web.site import Site
+
+from . import runtime as runtimes
+from .servers import flush_in_thread
+
+
+class ToolbarApp:
+    """An ASGI app with the toolbar around it.
+
+    Attributes that are not ours are those of the app, so that `app = wrap(app)` leaves `app.routes`
+    and the like usable. `trust_peer` False demands the token even of loopback clients.
+    """
+
+    def __init__(self, app: Any, runtime: runtimes.Runtime, *, trust_peer: bool = True) -> None:
+        options = runtime.options
+        self.app: App = app
+        self._runtime = runtime
+        self._framework = detect(app)
+        self._access = Access(options.token, options.allowed_hosts, trust_peer)
+        self._excluded = re.compile("|".join(options.exclude)) if options.exclude else None
+        self._site = Site(
+            store=runtime.store,
+            options=options,
+            access=self._access,
+            pid=os.getpid(),
+            process_id=runtime.process_id,
+            why_empty=runtime.why_empty,
+            closing=runtime.closing.is_set,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.app, name)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope.get("type")
+        if not self._runtime.enabled:
+            await self.app(scope, receive, send)
+        elif kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _inside_of_another():
+            await self.app(scope, receive, send)
+            return
+        sees = self._may_see(scope)
+        if sees or self._site.is_login(scope):
+            if self._site.owns(scope):
+                await self._site(scope, receive, send)
+                return
+        exchange = self._exchange(scope)
+        if exchange is None:
+            await self.app(scope, receive, send)
+            return
+        injector = self._injector(scope, send, exchange) if sees else None
+        if injector is None:
+            await exchange.run(self.app, receive, send)
+            return
+        try:
+            await exchange.run(self.app, receive, injector.send)
+        finally:
+            await injector.finish()
+
+    def _may_see(self, scope: Scope) -> bool:
+        try:
+            return self._access.may_see(scope)
+        except Exception:  # noqa: BLE001
+            guard.failed("deciding who may see the toolbar")
+            return False
+
+    def _exchange(self, scope: Scope) -> Exchange | None:
+        """The watcher of this request; None when it is not to be watched."""
+        try:
+            if scope.get("otel_toolbar") is False or runtimes.sdk_disabled():
+                return None
+            if self._excluded is not None and self._excluded.search(str(scope.get("path", ""))):
+                return None
+            return Exchange(scope, self._framework, self._runtime.options.max_spans)
+        except Exception:  # noqa: BLE001
+            guard.failed("start of a request")
+            return None
+
+    def _injector(self, scope: Scope, send: Send, exchange: Exchange) -> Injector | None:
+        try:
+            return Injector(
+                scope,
+                send,
+                base=self._site.base(scope),
+                version=otel_toolbar.__version__,
+                traceparent=exchange.traceparent,
+            )
+        except Exception:  # noqa: BLE001
+            guard.failed("preparing the tag")
+            return None
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Flush before the app's shutdown is reported complete."""
+
+        async def watched_send(message: Message) -> None:
+            if str(message.get("type", "")).startswith("lifespan.shutdown"):
+                self._runtime.closing.set()
+                await flush_in_thread()
+            await send(message)
+
+        await self.app(scope, receive, watched_send)
+
+
+class ToolbarMiddleware(ToolbarApp):
+    """The toolbar as a middleware, for `app.add_middleware(ToolbarMiddleware)` and the like.
+
+    Keyword arguments are settings in lower case. Under `opentelemetry-instrument` the outer layer is
+    already there and this one steps aside. Mounted by hand it may sit behind a middleware that
+    rewrites the client's address, so it shows itself only to those who have the `token`.
+    """
+
+    def __init__(self, app: Any, **overrides: Any) -> None:
+        super().__init__(app, _configured(overrides), trust_peer=False)
+
+
+def wrap(app: Any, **overrides: Any) -> Any:
+    """Put the toolbar around an ASGI app by hand; keyword arguments are settings in lower case.
+
+    For processes that do not run under `opentelemetry-instrument`. Wrap outermost, last of all.
+    """
+    return wrapped(app, _configured(overrides))
+
+
+def wrapped(app: Any, runtime: runtimes.Runtime | None = None) -> Any:
+    """`app` with the toolbar around it, once; `app` itself when the toolbar is off."""
+    runtime = runtime or runtimes.install()
+    if isinstance(app, ToolbarApp) or not runtime.enabled:
+        return app
+    return ToolbarApp(app, runtime)
+
+
+def _configured(overrides: dict[str, Any]) -> runtimes.Runtime:
+    """The runtime, with a provider when nobody has set one up."""
+    from opentelemetry import trace
+
+    runtime = runtimes.install(**overrides)
+    if runtime.enabled and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        from .configurator import ToolbarConfigurator
+        from .distro import defaults
+
+        defaults(os.environ)
+        ToolbarConfigurator().configure()
+    return runtime
+
+
+def _inside_of_another() -> bool:
+    """True in a request that an outer layer of ours already watches."""
+    record = records.current()
+    return record is not None and not record.closed

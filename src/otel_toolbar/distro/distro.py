@@ -1,0 +1,76 @@
+"""The distro: what `opentelemetry-instrument` runs first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from opentelemetry.environment_variables import (
+    OTEL_LOGS_EXPORTER,
+    OTEL_METRICS_EXPORTER,
+    OTEL_TRACES_EXPORTER,
+)
+from opentelemetry.instrumentation.distro import BaseDistro
+from opentelemetry.instrumentation.environment_variables import (
+    OTEL_PYTHON_CONFIGURATOR,
+    OTEL_SEMCONV_STABILITY_OPT_IN,
+)
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_OTLP_ENDPOINT,
+    OTEL_EXPORTER_OTLP_LOGS_ENDPOINT,
+    OTEL_EXPORTER_OTLP_PROTOCOL,
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+)
+
+from .runtime import install
+
+GRPC_PORT = 4317
+"""By convention; an endpoint with it is spoken to in gRPC, any other in HTTP."""
+
+REPLACED = frozenset(
+    {"asgi", "fastapi", "starlette", "sqlalchemy", "jinja2", "asyncio", "click", "logging"}
+)
+"""Instrumentations of others that ours replace: both would make two spans for one thing.
+
+click makes one endless trace of a whole server run (opentelemetry-python-contrib#3846).
+"""
+
+
+class ToolbarDistro(BaseDistro):
+    """Defaults for a developer's machine, and no instrumentation twice."""
+
+    def _configure(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
+        defaults(os.environ)
+        install()
+
+    def load_instrumentor(self, entry_point: Any, **kwargs: Any) -> None:
+        """Load an instrumentation, unless ours stands in its place.
+
+        With the toolbar off nothing of ours does, so then all are loaded as without us.
+        """
+        if entry_point.name in REPLACED and install().enabled:
+            return
+        super().load_instrumentor(entry_point, **kwargs)
+
+
+def defaults(environ: MutableMapping[str, str]) -> None:
+    """Set what the developer has not: exporters follow the endpoint, names are the stable ones."""
+    environ.setdefault(OTEL_PYTHON_CONFIGURATOR, "otel_toolbar")
+    environ.setdefault(OTEL_SEMCONV_STABILITY_OPT_IN, "http,database")
+    common = environ.get(OTEL_EXPORTER_OTLP_ENDPOINT)
+    traces = environ.get(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) or common
+    logs = environ.get(OTEL_EXPORTER_OTLP_LOGS_ENDPOINT) or common
+    environ.setdefault(OTEL_TRACES_EXPORTER, "otlp" if traces else "none")
+    environ.setdefault(OTEL_LOGS_EXPORTER, "otlp" if logs else "none")
+    environ.setdefault(OTEL_METRICS_EXPORTER, "none")
+    environ.setdefault(OTEL_EXPORTER_OTLP_PROTOCOL, _protocol(traces or logs or ""))
+
+
+def _protocol(endpoint: str) -> str:
+    try:
+        port = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").port
+    except ValueError:
+        port = None
+    return "grpc" if port == GRPC_PORT else "http/protobuf"

@@ -1,0 +1,126 @@
+"""The toolbar of this process: its settings, store and processor, put together once.
+
+There is one `Runtime` a process, because the SDK's providers, the patched servers and the store are
+the process's too. `install` makes it and is idempotent: the distro, the instrumentor (when another
+distro runs), `wrap` and `ToolbarMiddleware` all call it, whoever comes first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext
+
+from otel_toolbar import guard, semconv, settings
+from otel_toolbar.intake.exporter import StoreExporter
+from otel_toolbar.settings import Settings
+from otel_toolbar.signals.core import masking
+from otel_toolbar.signals.core.processor import ToolbarProcessor
+from otel_toolbar.store.memory import MemoryStore
+from otel_toolbar.wire import sdk
+
+PRODUCTION = frozenset({"prod", "production", "live", "staging"})
+"""Values of `deployment.environment.name` under which `ENABLED=auto` is off."""
+
+_log = logging.getLogger("otel_toolbar")
+
+
+class Runtime:
+    """The parts of one process. `enabled` False means that everything of ours stands aside."""
+
+    def __init__(self, options: Settings) -> None:
+        self.options = options
+        self.enabled = is_enabled(options, _environment_attributes())
+        self.process_id = uuid.uuid4().hex
+        self.store = MemoryStore(options, sdk.to_model, self._live)
+        self.processor = ToolbarProcessor(StoreExporter(self.store).export)
+        self.closing = threading.Event()
+        """Set when the server shuts down: streams of the UI end at once then."""
+
+    def see_resource(self, attributes: Mapping[str, Any]) -> None:
+        """Switch off when a provider's resource says that this is production."""
+        if self.enabled and not is_enabled(self.options, attributes):
+            self.enabled = False
+
+    def why_empty(self) -> str | None:
+        """Why no trace can come in this process; None when nothing stands against it."""
+        if sdk_disabled():
+            return f"{OTEL_SDK_DISABLED} is set, so OpenTelemetry records nothing. Unset it to see requests here."
+        return None
+
+    def _live(self) -> dict[str, Sequence[ReadableSpan]]:
+        groups: dict[str, list[ReadableSpan]] = {}
+        for span in self.processor.live():
+            groups.setdefault(sdk.trace_id(cast(SpanContext, span.context)), []).append(span)
+        return cast("dict[str, Sequence[ReadableSpan]]", groups)
+
+
+_runtime: Runtime | None = None
+_lock = threading.Lock()
+
+
+def install(**overrides: Any) -> Runtime:
+    """The process's runtime, made and hooked in on the first call.
+
+    `overrides` are settings by name in lower case; after the first call they are ignored with a line.
+    """
+    global _runtime
+    with _lock:
+        if _runtime is None:
+            options, complaints = settings.load(overrides=overrides)
+            for complaint in complaints:
+                _log.warning("otel-toolbar: %s", complaint)
+            _runtime = Runtime(options)
+            if _runtime.enabled:
+                _hook_in(_runtime)
+        elif overrides and settings.load(overrides=overrides)[0] != _runtime.options:
+            guard.say_once(
+                "settings given to wrap() or ToolbarMiddleware are ignored: this process already has"
+                " its settings, from the environment or from an earlier call"
+            )
+        return _runtime
+
+
+def _hook_in(runtime: Runtime) -> None:
+    from otel_toolbar.signals import frameworks, queries
+
+    from . import providers, servers
+
+    options = runtime.options
+    masking.configure(options)
+    providers.watch(runtime)
+    servers.hook()
+    wanted = settings.selected(options.signals, ("queries",))
+    if "queries" in wanted:
+        queries.install(options)
+    frameworks.install()
+
+
+def is_enabled(options: Settings, resource: Mapping[str, Any]) -> bool:
+    """What `ENABLED` says; for `auto`, that the resource names no production environment."""
+    if options.enabled != "auto":
+        return options.enabled == "true"
+    name = resource.get(semconv.DEPLOYMENT_ENVIRONMENT_NAME) or resource.get(
+        semconv.DEPLOYMENT_ENVIRONMENT
+    )
+    return str(name or "").strip().lower() not in PRODUCTION
+
+
+def sdk_disabled() -> bool:
+    """True when `OTEL_SDK_DISABLED` makes every tracer a no-op."""
+    return os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+
+
+def _environment_attributes() -> dict[str, str]:
+    """`OTEL_RESOURCE_ATTRIBUTES`, read as far as needed before there is a provider."""
+    pairs = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
+    return {key.strip(): value.strip() for key, _, value in (pair.partition("=") for pair in pairs)}
+
+

@@ -1,0 +1,8 @@
+"""The request: its SERVER span and what went in and out of the app."""
+
+from __future__ import annotations
+
+from .exchange import Exchange
+from .framework import Framework, detect
+
+__all__ = ["Exchange", "Framework", "detect"]

@@ -1,0 +1,146 @@
+"""What the SERVER span says of a request, read from the ASGI scope and messages.
+
+Scopes are taken as they come: any part may be missing, and bytes need not be text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, cast
+
+from opentelemetry.util.types import AttributeValue
+
+from otel_toolbar import semconv
+from otel_toolbar.signals.core import masking
+
+Attributes = dict[str, AttributeValue]
+Headers = Sequence[tuple[bytes, bytes]]
+
+MAX_HEADERS = 32
+"""Headers that become attributes of their own. The SDK keeps 128 attributes and drops the oldest."""
+
+MAX_NAMES = 16
+"""Cookies, path parameters and session keys that become attributes, each."""
+
+_METHODS = frozenset(
+    "CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT QUERY TRACE".split()  # noqa: SIM905
+)
+_PORTS = {"http": 80, "https": 443}
+
+
+def of_request(scope: Mapping[str, Any]) -> Attributes:
+    """The standard attributes of an HTTP request, as the semantic conventions name them."""
+    method = str(scope.get("method", ""))
+    attributes: Attributes = {
+        semconv.HTTP_REQUEST_METHOD: method if method in _METHODS else "_OTHER",
+        semconv.URL_SCHEME: str(scope.get("scheme", "http")),
+        semconv.URL_PATH: masking.text(str(scope.get("path", ""))),
+    }
+    if method not in _METHODS:
+        attributes[semconv.HTTP_REQUEST_METHOD_ORIGINAL] = method
+    query = scope.get("query_string")
+    if query:
+        attributes[semconv.URL_QUERY] = masking.query_string(query)
+    if scope.get("http_version"):
+        attributes[semconv.NETWORK_PROTOCOL_VERSION] = str(scope["http_version"])
+    attributes.update(_peers(scope))
+    return attributes
+
+
+def span_method(scope: Mapping[str, Any]) -> str:
+    """The method as a span name has it: `HTTP` for one that is not known."""
+    method = str(scope.get("method", ""))
+    return method if method in _METHODS else "HTTP"
+
+
+def of_headers(prefix: str, more: str, headers: Headers) -> Attributes:
+    """Headers as `<prefix><name>` arrays, masked; beyond the first 32 names as one array `more`."""
+    attributes: dict[str, list[str]] = {}
+    rest: list[str] = []
+    for raw_name, raw_value in headers:
+        name = _latin1(raw_name).lower()
+        value = masking.header(name, _latin1(raw_value))
+        key = prefix + name
+        if key in attributes:
+            attributes[key].append(value)
+        elif len(attributes) < MAX_HEADERS:
+            attributes[key] = [value]
+        else:
+            rest.append(f"{name}: {value}")
+    if rest:
+        attributes[more] = rest
+    return cast(Attributes, attributes)
+
+
+def of_parameters(scope: Mapping[str, Any]) -> Attributes:
+    """Path parameters, cookies and the session, masked and cut."""
+    attributes: Attributes = {}
+    for prefix, values in (
+        (semconv.REQUEST_PATH_PARAMETER, scope.get("path_params")),
+        (semconv.REQUEST_COOKIE, _cookies(scope.get("headers") or ())),
+        (semconv.REQUEST_SESSION, scope.get("session")),
+    ):
+        if isinstance(values, Mapping) and values:
+            attributes.update(_named(prefix, cast("Mapping[Any, Any]", values)))
+    return attributes
+
+
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """The first header of a lower-case name."""
+    for key, value in headers:
+        if key.lower() == name:
+            return _latin1(value)
+    return None
+
+
+def _named(prefix: str, values: Mapping[Any, Any]) -> Attributes:
+    clean = masking.cookie if prefix == semconv.REQUEST_COOKIE else masking.value
+    names = [name for name in list(values)[:MAX_NAMES] if isinstance(name, str)]
+    return {prefix + name: clean(name, values[name]) for name in names}
+
+
+def _cookies(headers: Headers) -> dict[str, str]:
+    sent = [_latin1(value) for name, value in headers if name.lower() == b"cookie"]
+    try:
+        parsed = SimpleCookie("; ".join(sent))
+    except CookieError:
+        return {}
+    return {name: morsel.value for name, morsel in parsed.items()}
+
+
+def _peers(scope: Mapping[str, Any]) -> Attributes:
+    attributes: Attributes = {}
+    headers: Headers = scope.get("headers") or ()
+    address, port = _server(scope, header(headers, b"host"))
+    if address:
+        attributes[semconv.SERVER_ADDRESS] = address
+    if port:
+        attributes[semconv.SERVER_PORT] = port
+    client = scope.get("client")
+    if client:
+        attributes[semconv.CLIENT_ADDRESS] = str(client[0])
+        if isinstance(client[1], int):
+            attributes[semconv.CLIENT_PORT] = client[1]
+    agent = header(headers, b"user-agent")
+    if agent:
+        attributes[semconv.USER_AGENT] = agent
+    return attributes
+
+
+def _server(scope: Mapping[str, Any], host: str | None) -> tuple[str, int | None]:
+    """Address and port that the client asked for, from `Host`, else the server's own."""
+    default = _PORTS.get(str(scope.get("scheme", "http")))
+    if host:
+        name, _, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+        if name and port.isdecimal() and len(port) <= 5:
+            return name, int(port)
+        return host, default
+    server = scope.get("server")
+    if not server:
+        return "", None
+    return str(server[0]), server[1] if isinstance(server[1], int) else None
+
+
+def _latin1(raw: Any) -> str:
+    return bytes(raw).decode("latin-1")

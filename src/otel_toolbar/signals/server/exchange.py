@@ -1,0 +1,285 @@
+"""One HTTP exchange as it passes: it makes or awaits the SERVER span and writes what went by.
+
+It only watches. Every message goes on as it came, and an error of ours costs a fact, never a message.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import Token
+from typing import Any, cast
+
+from opentelemetry import context as otel_context
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import Getter
+from opentelemetry.trace import Span, SpanKind, StatusCode
+
+import otel_toolbar
+from otel_toolbar import guard, semconv
+from otel_toolbar.signals.core import masking, processor
+from otel_toolbar.signals.core import record as records
+from otel_toolbar.signals.core.light import exception_type
+
+from . import attributes, route
+from .framework import Framework
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SCOPE_NAME = "otel_toolbar.signals.server"
+_FASTAPI = "fastapi.telemetry"
+_BODIES = ("http.response.body", "http.response.zerocopysend")
+
+
+class Exchange:
+    """One request of an app, run by `run`. It is the subject `server` of its record."""
+
+    def __init__(self, scope: Scope, framework: Framework, max_spans: int) -> None:
+        self._scope = scope
+        self._framework = framework
+        self._record = records.Record(max_spans)
+        self._record.subjects["server"] = self
+        self._started = time.time_ns()
+        self._cpu = time.thread_time()
+        self._own: Span | None = None
+        self._context: Token[Any] | None = None
+        self._status = 0
+        self._response_headers: attributes.Headers = ()
+        self._received = self._sent = self._chunks = 0
+        self._first_byte = 0
+        self._trailers = self._complete = self._disconnected = False
+
+    def traceparent(self) -> str | None:
+        """The SERVER span as W3C `traceparent`; None when there is none."""
+        context = self._record.context
+        if context is None or not context.is_valid:
+            return None
+        return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 1:02x}"
+
+    async def run(self, app: App, receive: Receive, send: Send) -> None:
+        """Run the app; what it raises goes on."""
+
+        async def watched_receive() -> Message:
+            message = await receive()
+            self._receiving(message)
+            return message
+
+        async def watched_send(message: Message) -> None:
+            self._sending(message)
+            await send(message)
+            self._has_sent(message)
+
+        token = records.enter(self._record)
+        self._begin()
+        try:
+            await app(self._scope, watched_receive, watched_send)
+        except BaseException as error:
+            self._failed(error)
+            raise
+        finally:
+            self._finish()
+            records.leave(token)
+
+    def summary(self) -> attributes.Attributes:
+        """What is known of the exchange at the SERVER span's end."""
+        span = cast(Any, self._record.server)
+        facts: attributes.Attributes = {
+            semconv.TOOLBAR_FRAMEWORK: self._framework.name,
+            semconv.HTTP_REQUEST_BODY_SIZE: self._received,
+            semconv.HTTP_RESPONSE_BODY_SIZE: self._sent,
+            semconv.RESPONSE_CHUNKS: self._chunks,
+            semconv.CPU_TIME: max(0.0, time.thread_time() - self._cpu),
+            **attributes.of_headers(
+                semconv.HTTP_REQUEST_HEADER,
+                semconv.REQUEST_HEADERS_MORE,
+                self._scope.get("headers") or (),
+            ),
+            **attributes.of_headers(
+                semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE, self._response_headers
+            ),
+            **attributes.of_parameters(self._scope),
+        }
+        if self._status:
+            facts[semconv.HTTP_RESPONSE_STATUS_CODE] = self._status
+        if self._first_byte:
+            facts[semconv.RESPONSE_FIRST_BYTE] = max(0, self._first_byte - self._started) / 1e9
+        if self._disconnected and not self._complete:
+            facts[semconv.REQUEST_DISCONNECTED] = True
+        facts.update(_endpoint(self._scope))
+        self._name(span, facts)
+        self._note_status(span)
+        return facts
+
+    def _name(self, span: Span, facts: attributes.Attributes) -> None:
+        """Put the route on a span of ours; a framework names its own."""
+        template = self._record.route or route.of(self._scope)
+        if template is not None and (self._own is not None or not self._is_named(span)):
+            facts[semconv.HTTP_ROUTE] = template
+            span.update_name(f"{attributes.span_method(self._scope)} {template}")
+
+    @staticmethod
+    def _is_named(span: Any) -> bool:
+        return semconv.HTTP_ROUTE in (getattr(span, "attributes", None) or ())
+
+    def _note_status(self, span: Span) -> None:
+        if self._own is not None and self._status >= 500:
+            span.set_attribute(semconv.ERROR_TYPE, str(self._status))
+            span.set_status(StatusCode.ERROR)
+        for error in _fastapi_errors(self._scope)[-1:]:
+            _record_exception(span, error)
+
+    def _begin(self) -> None:
+        try:
+            outer = trace.get_current_span()
+            if processor.is_free_server_span(outer):
+                # A layer around us has made it already.
+                processor.adopt(self._record, cast(Any, outer))
+            elif not self._framework.makes_server_span:
+                self._make_current(self._start_own_span())
+                if "fastapi" in sys.modules:
+                    # Keeps a FastAPI app that is mounted further in from making a second one.
+                    self._scope.setdefault(_FASTAPI, None)
+        except Exception:  # noqa: BLE001
+            guard.failed("start of a request")
+
+    def _start_own_span(self) -> tuple[Span, Context]:
+        context = _extract(self._scope)
+        tracer = trace.get_tracer(SCOPE_NAME, otel_toolbar.__version__)
+        span = tracer.start_span(
+            attributes.span_method(self._scope),
+            context=context,
+            kind=SpanKind.SERVER,
+            attributes=attributes.of_request(self._scope),
+            start_time=self._started,
+        )
+        self._own = span
+        return span, context
+
+    def _make_current(self, started: tuple[Span, Context]) -> None:
+        span, context = started
+        self._context = otel_context.attach(trace.set_span_in_context(span, context))
+
+    def _receiving(self, message: Message) -> None:
+        try:
+            if message["type"] == "http.request":
+                self._received += len(message.get("body") or b"")
+            elif message["type"] == "http.disconnect":
+                self._disconnected = True
+        except Exception:  # noqa: BLE001
+            guard.failed("receive of a request")
+
+    def _sending(self, message: Message) -> None:
+        try:
+            kind = message["type"]
+            if kind == "http.response.start":
+                self._status = message["status"]
+                self._response_headers = tuple(message.get("headers") or ())
+                self._trailers = bool(message.get("trailers"))
+                if self._record.server is None:
+                    # The framework that makes one itself was not reached, or has it switched off.
+                    self._start_own_span()
+            elif kind in _BODIES:
+                self._sent += len(message.get("body") or b"")
+                self._chunks += 1
+                self._first_byte = self._first_byte or time.time_ns()
+        except Exception:  # noqa: BLE001
+            guard.failed("send of a response")
+
+    def _has_sent(self, message: Message) -> None:
+        try:
+            kind = message["type"]
+            if (
+                (kind in _BODIES and not message.get("more_body") and not self._trailers)
+                or (kind == "http.response.trailers" and not message.get("more_trailers"))
+                or kind == "http.response.pathsend"
+            ):
+                self._complete = True
+                # A server error may still be raised to us: it belongs on the span.
+                if self._own is not None and self._status < 500:
+                    self._own.end()
+        except Exception:  # noqa: BLE001
+            guard.failed("end of a response")
+
+    def _failed(self, error: BaseException) -> None:
+        try:
+            if self._record.server is None:
+                self._start_own_span()
+            span = self._own
+            if span is not None and span.is_recording():
+                span.set_attribute(semconv.ERROR_TYPE, exception_type(type(error)))
+                span.set_status(StatusCode.ERROR)
+                _record_exception(span, error)
+        except Exception:  # noqa: BLE001
+            guard.failed("error of a request")
+
+    def _finish(self) -> None:
+        try:
+            if self._context is not None:
+                otel_context.detach(self._context)
+            if self._own is not None and self._own.is_recording():
+                self._own.end()
+        except Exception:  # noqa: BLE001
+            guard.failed("end of a request")
+
+
+class _ScopeGetter(Getter[Scope]):
+    """Reads propagated headers from an ASGI scope."""
+
+    def get(self, carrier: Scope, key: str) -> list[str] | None:
+        name = key.lower().encode("latin-1")
+        values = [value.decode("latin-1") for header, value in carrier["headers"] if header == name]
+        # The baggage propagator reads the first value only.
+        return ([",".join(values)] if key.lower() == "baggage" else values) if values else None
+
+    def keys(self, carrier: Scope) -> list[str]:
+        return [header.decode("latin-1") for header, _ in carrier["headers"]]
+
+
+_GETTER = _ScopeGetter()
+
+
+def _extract(scope: Scope) -> Context:
+    """The caller's context, never a span that happens to be current here."""
+    here = trace.set_span_in_context(trace.INVALID_SPAN)
+    try:
+        return propagate.extract(scope, context=here, getter=_GETTER)
+    except Exception:  # noqa: BLE001 - malformed headers mean a fresh trace
+        return here
+
+
+def _record_exception(span: Span, error: BaseException) -> None:
+    """The exception as an event of `span`, secrets in its text masked."""
+    span.add_event(
+        semconv.EXCEPTION_EVENT,
+        {
+            semconv.EXCEPTION_TYPE: exception_type(type(error)),
+            semconv.EXCEPTION_MESSAGE: masking.text(str(error)),
+            semconv.EXCEPTION_STACKTRACE: masking.text("".join(traceback.format_exception(error))),
+        },
+    )
+
+
+def _fastapi_errors(scope: Scope) -> list[BaseException]:
+    """Exceptions that FastAPI's own telemetry noted: it ends its span before they reach us."""
+    return list(getattr(scope.get(_FASTAPI), "_exceptions", ()))
+
+
+def _endpoint(scope: Scope) -> attributes.Attributes:
+    """Where the code that answered stands."""
+    endpoint = scope.get("endpoint") or getattr(scope.get("route_handler"), "fn", None)
+    code = getattr(getattr(endpoint, "__wrapped__", endpoint), "__code__", None)
+    if code is None:
+        return {}
+    module = getattr(endpoint, "__module__", "")
+    return {
+        semconv.CODE_FUNCTION_NAME: f"{module}.{code.co_name}" if module else code.co_name,
+        semconv.CODE_FILE_PATH: code.co_filename,
+        semconv.CODE_LINE_NUMBER: code.co_firstlineno,
+    }

@@ -1,0 +1,74 @@
+"""What a store of traces does, whatever keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from otel_toolbar.insights.summary import Summary
+from otel_toolbar.model import Trace
+
+MAX_LIMIT = 500
+"""Most traces of one page of the list."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to list: newest first, all conditions together.
+
+    `q` is searched in names, paths and ids; `status` is an HTTP code, a class such as `5xx`, or
+    `ok` or `error`; `after` is the `next` of the page before.
+    """
+
+    limit: int = 50
+    after: str | None = None
+    q: str = ""
+    service: str = ""
+    status: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Part of the list of traces; `next` is None on the last one."""
+
+    traces: Sequence[Summary]
+    next: str | None = None
+
+
+@dataclass(frozen=True)
+class Health:
+    """How full a store is and what it had to let go."""
+
+    traces: int = 0
+    bytes: int = 0
+    evicted_traces: int = 0
+    dropped_spans: int = 0
+    where: str = field(default="memory")
+
+
+class Store(Protocol):
+    """Keeps traces. Every method may be called from any thread."""
+
+    def add(self, trace_id: str, spans: Sequence[Any], size: int) -> None:
+        """Keep spans of one trace, of an estimated `size` in bytes; more of it may come later."""
+        ...
+
+    def get(self, trace_id: str) -> Trace | None:
+        """A trace with its running spans; None when it is not known or no longer kept."""
+        ...
+
+    def list(self, query: Query) -> Page:
+        """Summaries of the traces that match, newest first."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all traces but pinned ones."""
+        ...
+
+    def pin(self, trace_id: str, pinned: bool) -> bool:
+        """Protect a trace from eviction and `clear`, or no longer. False when it is not known."""
+        ...
+
+    def health(self) -> Health: ...

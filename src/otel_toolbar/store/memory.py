@@ -1,0 +1,174 @@
+"""Traces in this process's memory: bounded in traces, bytes, age, and spans of a trace.
+
+Spans are kept as they came and become the model's when somebody looks: most are never looked at. The
+original is dropped then.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from otel_toolbar.insights.summary import Summary, summarize
+from otel_toolbar.model import Span, Trace
+from otel_toolbar.settings import Settings
+
+from .base import MAX_LIMIT, Health, Page, Query
+
+Live = Callable[[], Mapping[str, Sequence[Any]]]
+"""Copies of the spans that run at this moment, by trace id."""
+
+
+@dataclass
+class _Entry:
+    """One trace. `fresh` spans wait for conversion, `spans` are converted."""
+
+    number: int
+    added: float
+    fresh: list[Any] = field(default_factory=list[Any])
+    spans: list[Span] = field(default_factory=list[Span])
+    size: int = 0
+    dropped: int = 0
+    pinned: bool = False
+    summary: Summary | None = None
+
+    def __len__(self) -> int:
+        return len(self.fresh) + len(self.spans)
+
+
+class MemoryStore:
+    """See the module. `convert` makes a model span of what `add` and `live` deliver."""
+
+    def __init__(
+        self, options: Settings, convert: Callable[[Any], Span], live: Live = dict[str, Any]
+    ) -> None:
+        self._options = options
+        self._convert = convert
+        self._live = live
+        self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._numbers = 0
+        self._size = 0
+        self._evicted = 0
+        self._dropped = 0
+
+    def add(self, trace_id: str, spans: Sequence[Any], size: int) -> None:
+        with self._lock:
+            entry = self._entries.get(trace_id)
+            if entry is None:
+                self._numbers += 1
+                entry = self._entries[trace_id] = _Entry(self._numbers, time.monotonic())
+            room = self._options.max_spans - len(entry)
+            if len(spans) > room:
+                entry.dropped += len(spans) - max(0, room)
+                self._dropped += len(spans) - max(0, room)
+                spans = spans[: max(0, room)]
+            if spans:
+                entry.fresh.extend(spans)
+                entry.size += size
+                self._size += size
+            entry.summary = None
+            self._evict()
+
+    def get(self, trace_id: str) -> Trace | None:
+        return self._trace(trace_id, self._live().get(trace_id, ()))
+
+    def list(self, query: Query) -> Page:
+        live = self._live()
+        limit = max(1, min(query.limit, MAX_LIMIT))
+        found: list[Summary] = []
+        for number, trace_id in self._newest_first(live, query.after):
+            summary = self._summary(trace_id, live.get(trace_id, ()))
+            if summary is None or not summary.matches(
+                q=query.q, service=query.service, status=query.status, kind=query.kind
+            ):
+                continue
+            if len(found) == limit:
+                return Page(found, next=str(number + 1))
+            found.append(summary)
+        return Page(found)
+
+    def clear(self) -> None:
+        with self._lock:
+            for trace_id in [key for key, entry in self._entries.items() if not entry.pinned]:
+                self._size -= self._entries.pop(trace_id).size
+
+    def pin(self, trace_id: str, pinned: bool) -> bool:
+        with self._lock:
+            entry = self._entries.get(trace_id)
+            if entry is not None:
+                entry.pinned = pinned
+                entry.summary = None
+            return entry is not None
+
+    def health(self) -> Health:
+        with self._lock:
+            return Health(len(self._entries), self._size, self._evicted, self._dropped)
+
+    def _evict(self) -> None:
+        """Let the oldest unpinned traces go until all bounds hold. Called with the lock."""
+        options = self._options
+        if options.store_max_age is not None:
+            oldest = time.monotonic() - options.store_max_age / 1000
+            self._forget(key for key, entry in self._entries.items() if entry.added < oldest)
+        while len(self._entries) > options.store_max_traces or (
+            self._size > options.store_max_bytes and len(self._entries) > 1
+        ):
+            victim = next((k for k, entry in self._entries.items() if not entry.pinned), None)
+            if victim is None:
+                return
+            self._forget([victim])
+
+    def _forget(self, trace_ids: Iterable[str]) -> None:
+        for trace_id in list(trace_ids):
+            if not self._entries[trace_id].pinned:
+                self._size -= self._entries.pop(trace_id).size
+                self._evicted += 1
+
+    def _newest_first(
+        self, live: Mapping[str, Sequence[Any]], after: str | None
+    ) -> list[tuple[int, str]]:
+        with self._lock:
+            known = [(entry.number, trace_id) for trace_id, entry in self._entries.items()]
+            running = [trace_id for trace_id in live if trace_id not in self._entries]
+            newest = self._numbers
+        known += [(newest + 1 + place, trace_id) for place, trace_id in enumerate(running)]
+        last = int(after) if after and after.isdecimal() else None
+        return sorted((pair for pair in known if last is None or pair[0] < last), reverse=True)
+
+    def _summary(self, trace_id: str, live: Sequence[Any]) -> Summary | None:
+        with self._lock:
+            entry = self._entries.get(trace_id)
+            if entry is not None and entry.summary is not None and not live:
+                return entry.summary
+        trace = self._trace(trace_id, live)
+        if trace is None or not trace.spans:
+            return None
+        summary = summarize(trace, self._options)
+        with self._lock:
+            # Kept only while it is true: nothing runs, and nothing came meanwhile.
+            if entry is not None and not live and not entry.fresh:
+                entry.summary = summary
+        return summary
+
+    def _trace(self, trace_id: str, live: Sequence[Any]) -> Trace | None:
+        with self._reading:
+            with self._lock:
+                entry = self._entries.get(trace_id)
+                if entry is None and not live:
+                    return None
+                fresh = list(entry.fresh) if entry else []
+            converted = [self._convert(span) for span in fresh]
+            with self._lock:
+                if entry is not None:
+                    entry.spans.extend(converted)
+                    del entry.fresh[: len(fresh)]
+                spans = list(entry.spans) if entry else []
+                dropped = entry.dropped if entry else 0
+        running = [self._convert(span) for span in live]
+        return Trace.of(trace_id, spans + running, time.time_ns(), dropped)

@@ -1,0 +1,233 @@
+"""The JSON under `/_toolbar/api`: the same views that the pages show."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from otel_toolbar import panels
+from otel_toolbar.insights.summary import Summary
+from otel_toolbar.model import Trace
+from otel_toolbar.store.base import MAX_LIMIT, Query
+
+from .site import Site
+
+STREAM_SECONDS = 20.0
+"""How long an event stream lives; the page then asks again. Browsers allow few at a time."""
+
+POLL_SECONDS = 0.2
+"""How often a stream looks for what is new: seen within 500 ms, free while nobody looks."""
+
+T = TypeVar("T")
+_readers = anyio.CapacityLimiter(2)
+"""Threads that read the store. Of our own: the app's must not wait for a look at the toolbar."""
+
+
+class ApiError(Exception):
+    """An answer other than 2xx: `{"error": {"code", "message"}}` with a fitting status."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+    def response(self) -> Response:
+        return answer({"error": {"code": self.code, "message": self.message}}, self.status)
+
+
+def answer(content: Any, status: int = 200) -> Response:
+    """JSON of dataclasses, with NaN and infinities as null."""
+    return Response(dumps(content), status, media_type="application/json")
+
+
+def dumps(content: Any) -> bytes:
+    """A view as JSON. Durations, sizes and times are already in the contract's units."""
+    return json.dumps(_plain(content), ensure_ascii=False, allow_nan=False).encode(
+        "utf-8", "replace"
+    )
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Read the store and make views off the loop: looking must not show up as the app's lag."""
+    return await anyio.to_thread.run_sync(work, limiter=_readers)
+
+
+def routes(site: Site) -> list[Route]:
+    """The API's routes, relative to the site."""
+    api = Api(site)
+    return [
+        Route("/api/traces", _guarded(api.list), methods=["GET"]),
+        Route("/api/traces", _guarded(api.clear), methods=["DELETE"]),
+        Route("/api/stream", _guarded(api.stream), methods=["GET"]),
+        Route("/api/traces/{trace_id}", _guarded(api.trace), methods=["GET"]),
+        Route("/api/traces/{trace_id}/pin", _guarded(api.pin), methods=["POST", "DELETE"]),
+        Route("/api/traces/{trace_id}/panels/{panel_id}", _guarded(api.panel), methods=["GET"]),
+        Route("/api/{rest:path}", _guarded(api.unknown), methods=["GET", "POST", "DELETE"]),
+    ]
+
+
+class Api:
+    """The handlers. They hold no state: everything is in the store."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def list(self, request: Request) -> Response:
+        query = query_of(request.query_params)
+        page = await in_thread(lambda: self._site.store.list(query))
+        return answer({"traces": page.traces, "next": page.next})
+
+    async def trace(self, request: Request) -> Response:
+        trace = await self._trace(request)
+        options = self._site.options
+
+        def read() -> dict[str, Any]:
+            views = panels.views(panels.load(options.panels), trace, options)
+            tabs = [
+                {
+                    "id": view.panel.id,
+                    "title": view.panel.title,
+                    "badge": view.badge.text,
+                    "level": view.badge.level,
+                }
+                for view in views
+            ]
+            return {**dataclasses.asdict(_summary(trace, self._site)), "panels": tabs}
+
+        return answer(await in_thread(read))
+
+    async def panel(self, request: Request) -> Response:
+        trace = await self._trace(request)
+        options, wanted = self._site.options, request.path_params["panel_id"]
+        panel = next((p for p in panels.load(options.panels) if p.id == wanted), None)
+        if panel is None:
+            known = ", ".join(p.id for p in panels.load(options.panels))
+            raise ApiError(404, "unknown_panel", f"No panel {wanted!r}. There are: {known}.")
+        view = await in_thread(lambda: panels.view(panel, trace, options))
+        if view.data is None:
+            raise ApiError(500, "panel_failed", "The panel failed; the log of the server says why.")
+        return answer(view.data)
+
+    async def clear(self, request: Request) -> Response:
+        self._may_change(request)
+        await in_thread(self._site.store.clear)
+        return Response(status_code=204)
+
+    async def pin(self, request: Request) -> Response:
+        self._may_change(request)
+        trace_id, pinned = request.path_params["trace_id"], request.method == "POST"
+        if not await in_thread(lambda: self._site.store.pin(trace_id, pinned)):
+            raise _gone(trace_id)
+        return answer({"pinned": pinned})
+
+    async def stream(self, request: Request) -> Response:  # noqa: ARG002 - a handler's signature
+        return StreamingResponse(
+            _events(self._site), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+        )
+
+    async def unknown(self, request: Request) -> Response:
+        raise ApiError(404, "unknown_path", f"No {request.method} {request.path_params['rest']!r}.")
+
+    async def _trace(self, request: Request) -> Trace:
+        trace_id = request.path_params["trace_id"].lower()
+        trace = await in_thread(lambda: self._site.store.get(trace_id))
+        if trace is None:
+            raise _gone(trace_id)
+        return trace
+
+    def _may_change(self, request: Request) -> None:
+        if not self._site.access.may_change(request.scope):
+            raise ApiError(
+                403, "forbidden", "Changes need the page's Origin and its X-Toolbar-CSRF header."
+            )
+
+
+def query_of(parameters: Mapping[str, str]) -> Query:
+    """The list's query parameters; a `limit` that is none is an error."""
+    limit = parameters.get("limit", "50")
+    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
+        raise ApiError(400, "bad_limit", f"limit must be a number from 1 to {MAX_LIMIT}.")
+    return Query(
+        limit=int(limit),
+        after=parameters.get("after"),
+        q=parameters.get("q", ""),
+        service=parameters.get("service", ""),
+        status=parameters.get("status", ""),
+        kind=parameters.get("kind", ""),
+    )
+
+
+async def _events(site: Site) -> Any:
+    """Server-sent events of what starts, changes and ends, for `STREAM_SECONDS` at most."""
+    seen = {summary.trace_id: summary for summary in await _newest(site)}
+    yield b"retry: 500\n\n"
+    deadline = anyio.current_time() + STREAM_SECONDS
+    while anyio.current_time() < deadline and not site.closing():
+        await anyio.sleep(POLL_SECONDS)
+        for summary in reversed(await _newest(site)):
+            before = seen.get(summary.trace_id)
+            if summary != before:
+                seen[summary.trace_id] = summary
+                for name in _changes(before, summary):
+                    yield b"event: " + name + b"\ndata: " + dumps(summary) + b"\n\n"
+
+
+def _changes(before: Summary | None, now: Summary) -> list[bytes]:
+    started = [b"trace.started"] if before is None else []
+    if now.duration is None:
+        return started or [b"trace.updated"]
+    ended = before is None or before.duration is None
+    return started + ([b"trace.ended"] if ended else [b"trace.updated"])
+
+
+async def _newest(site: Site) -> list[Summary]:
+    page = await in_thread(lambda: site.store.list(Query(limit=50)))
+    return [*page.traces]
+
+
+def _summary(trace: Trace, site: Site) -> Summary:
+    from otel_toolbar.insights.summary import summarize
+
+    return summarize(trace, site.options)
+
+
+def _gone(trace_id: str) -> ApiError:
+    return ApiError(404, "unknown_trace", f"No trace {trace_id!r} here, or no longer kept.")
+
+
+def _guarded(handler: Callable[[Request], Awaitable[Response]]) -> Any:
+    async def handle(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except ApiError as error:
+            return error.response()
+
+    return handle
+
+
+def _plain(content: Any) -> Any:
+    """JSON's types only."""
+    if isinstance(content, Enum):
+        return content.value
+    if content is None or isinstance(content, (str, bool, int)):
+        return content
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, bytes):
+        return content.hex()
+    if dataclasses.is_dataclass(content):
+        return {f.name: _plain(getattr(content, f.name)) for f in dataclasses.fields(content)}
+    if isinstance(content, Mapping):
+        return {str(key): _plain(value) for key, value in content.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(content, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in content]  # pyright: ignore[reportUnknownVariableType]
+    return str(content)

@@ -1,0 +1,65 @@
+"""The toolbar's own site under `/_toolbar`: an ASGI app built when somebody first looks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio.to_thread
+
+from otel_toolbar.settings import Settings
+from otel_toolbar.store.base import Store
+
+from .security import Access
+
+Scope = MutableMapping[str, Any]
+ASGI = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+@dataclass
+class Site:
+    """What the site shows and to whom. `why_empty` says why no trace can come, if so."""
+
+    store: Store
+    options: Settings
+    access: Access
+    pid: int
+    process_id: str
+    why_empty: Callable[[], str | None] = lambda: None
+    closing: Callable[[], bool] = lambda: False
+    _app: ASGI | None = field(default=None, repr=False)
+
+    def base(self, scope: Mapping[str, Any]) -> str:
+        """URL path of the site as the browser has it: behind the server's root path, if any."""
+        return str(scope.get("root_path", "")).rstrip("/") + self.options.path
+
+    def owns(self, scope: Mapping[str, Any]) -> bool:
+        """True for a request to the site."""
+        return self._inside(scope) is not None
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Answer a request that the site owns and whose sender may see it."""
+        if self._app is None:
+            # Imports Starlette and Jinja2: not while the app starts, and not on its loop.
+            self._app = await anyio.to_thread.run_sync(self._build)
+        inside = dict(scope)
+        inside["path"] = self._inside(scope) or "/"
+        inside["raw_path"] = inside["path"].encode()
+        inside["root_path"] = ""
+        inside["otel_toolbar.base"] = self.base(scope)
+        await self._app(inside, receive, send)
+
+    def _build(self) -> ASGI:
+        from .app import build
+
+        return build(self)
+
+    def _inside(self, scope: Mapping[str, Any]) -> str | None:
+        """The path within the site; None for a path outside of it."""
+        path = str(scope.get("path", ""))
+        # Servers differ in whether `path` repeats the root path.
+        for base in (self.base(scope), self.options.path):
+            if path == base or path.startswith(base + "/"):
+                return path[len(base) :] or "/"
+        return None
