@@ -1,0 +1,64 @@
+# Everything sets itself up in .venv; only Python 3.10 or newer and make are needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+
+.PHONY: demo test test-fast test-versions check format docs bench clean
+
+demo: $(VENV)/.demo  ## Run the example shop with the toolbar and print its URL
+	@$(BIN)/python examples/demo.py --port $(PORT)
+
+test: $(VENV)/.test  ## Run all tests; parts that the machine lacks are skipped by name
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+test-fast: $(VENV)/.test  ## Unit tests only
+	$(BIN)/python -m pytest -q tests/unit $(ARGS)
+
+test-versions: $(VENV)/.test  ## Unit tests on the lowest and the highest Python present
+	$(BIN)/python tests/versions.py
+
+check: $(VENV)/.check  ## Format, lint, types, layers, generated docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+format: $(VENV)/.check
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.test  ## Write the generated pages anew
+	$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.bench  ## Cost against the bare app and stock OpenTelemetry, interleaved
+	$(BIN)/python bench/run.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .coverage .coverage.* .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "otel-toolbar needs Python 3.10 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable . --group demo
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable . --group test
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.check: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable . --group check
+	@touch $@ $(VENV)/.test $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable . --group bench
+	@touch $@
