@@ -30,9 +30,7 @@ def main() -> None:
         "OTEL_SERVICE_NAME": os.environ.get("OTEL_SERVICE_NAME", "shop"),
     }
     command = ["opentelemetry-instrument", "uvicorn", "--app-dir", str(SHOP), "app:app"]
-    os.execvpe(  # noqa: S606
-        str(tools / command[0]), [*command, "--port", str(port)], environment
-    )
+    os.execvpe(str(tools / command[0]), [*command, "--port", str(port)], environment)
 
 
 def free_port(wanted: int) -> int:

@@ -36,7 +36,9 @@ def _own(key: str, type_: str, meaning: str, unit: str = "") -> str:
 
 
 # The request, on the SERVER span.
-HTTP_REQUEST_METHOD = _standard("http.request.method", "string", "Request method, `_OTHER` when unknown.")
+HTTP_REQUEST_METHOD = _standard(
+    "http.request.method", "string", "Request method, `_OTHER` when unknown."
+)
 HTTP_REQUEST_METHOD_ORIGINAL = _standard(
     "http.request.method_original", "string", "The method as sent, when it is not a known one."
 )
@@ -54,8 +56,12 @@ URL_SCHEME = _standard("url.scheme", "string", "http or https.")
 URL_PATH = _standard("url.path", "string", "Path of the request.")
 URL_QUERY = _standard("url.query", "string", "Query string, secrets masked.")
 URL_FULL = _standard("url.full", "string", "Whole URL of an outgoing call, secrets masked.")
-SERVER_ADDRESS = _standard("server.address", "string", "Host that the client asked for, or a database's host.")
-SERVER_PORT = _standard("server.port", "int", "Port that the client asked for, or a database's port.")
+SERVER_ADDRESS = _standard(
+    "server.address", "string", "Host that the client asked for, or a database's host."
+)
+SERVER_PORT = _standard(
+    "server.port", "int", "Port that the client asked for, or a database's port."
+)
 CLIENT_ADDRESS = _standard("client.address", "string", "Address of the client.")
 CLIENT_PORT = _standard("client.port", "int", "Port of the client.")
 NETWORK_PROTOCOL_NAME = _standard("network.protocol.name", "string", "`http` or `websocket`.")
@@ -67,21 +73,31 @@ TOOLBAR_FRAMEWORK = _own(
     "toolbar.framework", "string", "fastapi, starlette, litestar, quart, django or asgi."
 )
 REQUEST_HEADERS_MORE = _own(
-    "toolbar.request.headers.more", "string[]", "Request headers beyond the first 32, as `name: value`."
+    "toolbar.request.headers.more",
+    "string[]",
+    "Request headers beyond the first 32, as `name: value`.",
 )
 RESPONSE_HEADERS_MORE = _own(
-    "toolbar.response.headers.more", "string[]", "Response headers beyond the first 32, as `name: value`."
+    "toolbar.response.headers.more",
+    "string[]",
+    "Response headers beyond the first 32, as `name: value`.",
 )
-REQUEST_PATH_PARAMETER = _own("toolbar.request.path.", "string", "Path parameters by name, masked, cut.")
+REQUEST_PATH_PARAMETER = _own(
+    "toolbar.request.path.", "string", "Path parameters by name, masked, cut."
+)
 REQUEST_COOKIE = _own("toolbar.request.cookie.", "string", "Cookies by name, masked, cut.")
 REQUEST_SESSION = _own("toolbar.request.session.", "string", "Session values by key, masked, cut.")
 RESPONSE_FIRST_BYTE = _own(
     "toolbar.response.first_byte", "double", "From the start to the first byte of the body.", "s"
 )
 RESPONSE_CHUNKS = _own("toolbar.response.chunks", "int", "Body messages that the app sent.")
-RESPONSE_STREAMED = _own("toolbar.response.streamed", "boolean", "The body came in more than one part.")
+RESPONSE_STREAMED = _own(
+    "toolbar.response.streamed", "boolean", "The body came in more than one part."
+)
 REQUEST_DISCONNECTED = _own(
-    "toolbar.request.disconnected", "boolean", "The client went away before the response was complete."
+    "toolbar.request.disconnected",
+    "boolean",
+    "The client went away before the response was complete.",
 )
 
 # The summary, on the SERVER span before it ends.
@@ -93,12 +109,16 @@ N_PLUS_ONE_COUNT = _own(
 CPU_TIME = _own("toolbar.cpu.time", "double", "CPU time of the event loop's thread meanwhile.", "s")
 DROPPED = _own("toolbar.dropped", "int", "Spans of this request that were not kept.", "{span}")
 DETACHED = _own("toolbar.detached", "boolean", "Work done after the response was complete.")
-PROCESS_ID = _own("toolbar.process.id", "string", "On the resource: the process that recorded this.")
+PROCESS_ID = _own(
+    "toolbar.process.id", "string", "On the resource: the process that recorded this."
+)
 
 # Queries.
 DB_SYSTEM_NAME = _standard("db.system.name", "string", "sqlite, postgresql, mysql, mariadb, ...")
 DB_NAMESPACE = _standard("db.namespace", "string", "Name of the database.")
-DB_COLLECTION_NAME = _standard("db.collection.name", "string", "The table that the statement names first.")
+DB_COLLECTION_NAME = _standard(
+    "db.collection.name", "string", "The table that the statement names first."
+)
 DB_OPERATION_NAME = _standard("db.operation.name", "string", "SELECT, INSERT, ...")
 DB_OPERATION_BATCH_SIZE = _standard(
     "db.operation.batch.size", "int", "Parameter sets of a batch; absent for one.", "{operation}"
@@ -106,12 +126,16 @@ DB_OPERATION_BATCH_SIZE = _standard(
 DB_QUERY_TEXT = _standard("db.query.text", "string", "The statement, secrets in literals masked.")
 DB_QUERY_SUMMARY = _standard("db.query.summary", "string", "Operation and table: `SELECT users`.")
 DB_QUERY_PARAMETER = _standard(
-    "db.query.parameter.", "string", "Parameters by bind name or by index from 0, masked, cut; 32 at most."
+    "db.query.parameter.",
+    "string",
+    "Parameters by bind name or by index from 0, masked, cut; 32 at most.",
 )
 DB_RESPONSE_RETURNED_ROWS = _standard(
     "db.response.returned_rows", "int", "Rows that the app fetched.", "{row}"
 )
-DB_RESPONSE_STATUS_CODE = _standard("db.response.status_code", "string", "The database's error code.")
+DB_RESPONSE_STATUS_CODE = _standard(
+    "db.response.status_code", "string", "The database's error code."
+)
 QUERY_FINGERPRINT = _own(
     "toolbar.query.fingerprint",
     "string",
@@ -121,7 +145,9 @@ QUERY_AFFECTED_ROWS = _own(
     "toolbar.query.affected_rows", "int", "Rows that an INSERT, UPDATE or DELETE changed.", "{row}"
 )
 QUERY_LAZY_LOADED_FROM = _own(
-    "toolbar.query.lazy_loaded_from", "string", "`Model.relationship` whose lazy load made the query."
+    "toolbar.query.lazy_loaded_from",
+    "string",
+    "`Model.relationship` whose lazy load made the query.",
 )
 QUERY_PARAMETERS_MORE = _own(
     "toolbar.query.parameters.more", "int", "Parameters beyond the 32 that are shown."
@@ -130,16 +156,24 @@ N_PLUS_ONE = _own("toolbar.n_plus_one", "boolean", "This query repeats one of th
 N_PLUS_ONE_GROUP = _own(
     "toolbar.n_plus_one.group", "string", "16 hex digits over fingerprint and call site."
 )
-N_PLUS_ONE_POSITION = _own("toolbar.n_plus_one.position", "int", "2 for the first repeat, then 3, ...")
+N_PLUS_ONE_POSITION = _own(
+    "toolbar.n_plus_one.position", "int", "2 for the first repeat, then 3, ..."
+)
 N_PLUS_ONE_RULE = _own(
-    "toolbar.n_plus_one.rule", "string", "`repeat`, `count` or `duration`: what was reached by then."
+    "toolbar.n_plus_one.rule",
+    "string",
+    "`repeat`, `count` or `duration`: what was reached by then.",
 )
 
 # Places in the code.
 CODE_FILE_PATH = _standard("code.file.path", "string", "Source file: of a query, the app's own.")
 CODE_LINE_NUMBER = _standard("code.line.number", "int", "Line in it.")
-CODE_FUNCTION_NAME = _standard("code.function.name", "string", "Function, with its module where known.")
-CODE_STACKTRACE = _standard("code.stacktrace", "string", "The app's frames, `file:line function` each, innermost first.")
+CODE_FUNCTION_NAME = _standard(
+    "code.function.name", "string", "Function, with its module where known."
+)
+CODE_STACKTRACE = _standard(
+    "code.stacktrace", "string", "The app's frames, `file:line function` each, innermost first."
+)
 
 # Exceptions, as events on the span that raised.
 EXCEPTION_EVENT = "exception"
@@ -151,7 +185,9 @@ EXCEPTION_STACKTRACE = _standard("exception.stacktrace", "string", "Its tracebac
 SERVICE_NAME = _standard("service.name", "string", "Name of the service.")
 PROCESS_PID = _standard("process.pid", "int", "Process id.")
 DEPLOYMENT_ENVIRONMENT_NAME = _standard(
-    "deployment.environment.name", "string", "prod, production, live or staging switch the toolbar off."
+    "deployment.environment.name",
+    "string",
+    "prod, production, live or staging switch the toolbar off.",
 )
 DEPLOYMENT_ENVIRONMENT = _standard("deployment.environment", "string", "The old name of the same.")
 
@@ -160,7 +196,9 @@ OLD_DB_SYSTEM = _standard("db.system", "string", "Old name of db.system.name.")
 OLD_DB_STATEMENT = _standard("db.statement", "string", "Old name of db.query.text.")
 OLD_DB_OPERATION = _standard("db.operation", "string", "Old name of db.operation.name.")
 OLD_HTTP_METHOD = _standard("http.method", "string", "Old name of http.request.method.")
-OLD_HTTP_STATUS_CODE = _standard("http.status_code", "int", "Old name of http.response.status_code.")
+OLD_HTTP_STATUS_CODE = _standard(
+    "http.status_code", "int", "Old name of http.response.status_code."
+)
 OLD_HTTP_TARGET = _standard("http.target", "string", "Old name of url.path and url.query.")
 OLD_HTTP_URL = _standard("http.url", "string", "Old name of url.full.")
 MESSAGING_SYSTEM = _standard("messaging.system", "string", "Message system of a job or message.")

@@ -18,7 +18,16 @@ PREFIX = "OTEL_TOOLBAR_"
 """Prefix of the environment variables."""
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
-_UNITS = {"": 1, "b": 1, "kib": 2**10, "kb": 2**10, "mib": 2**20, "mb": 2**20, "gib": 2**30, "gb": 2**30}
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kib": 2**10,
+    "kb": 2**10,
+    "mib": 2**20,
+    "mb": 2**20,
+    "gib": 2**30,
+    "gb": 2**30,
+}
 
 
 class SettingError(ValueError):
@@ -118,7 +127,9 @@ EDITORS = {
 """URL templates of the editors that `EDITOR` knows by name."""
 
 
-def _setting(default: Any, parse: Callable[[str], Any], meaning: str, shown: str | None = None) -> Any:
+def _setting(
+    default: Any, parse: Callable[[str], Any], meaning: str, shown: str | None = None
+) -> Any:
     return field(default=default, metadata={"parse": parse, "meaning": meaning, "shown": shown})
 
 
@@ -148,7 +159,10 @@ class Settings:
     store_max_age: int | None = _setting(None, _age, "Age in ms after which a trace goes.", "none")
     max_spans: int = _setting(5000, _positive, "Spans kept of one trace; the rest is counted.")
     exclude: tuple[str, ...] = _setting(
-        (), _patterns, "Regular expressions; a request whose path matches one is not watched.", "none"
+        (),
+        _patterns,
+        "Regular expressions; a request whose path matches one is not watched.",
+        "none",
     )
     panels: tuple[str, ...] = _setting((), _words, "Panels shown: a list, or `+a,-b`.", "all")
     signals: tuple[str, ...] = _setting((), _words, "Signals captured: a list, or `+a,-b`.", "all")
@@ -164,7 +178,9 @@ class Settings:
     editor: str = _setting(
         "vscode",
         _editor,
-        "Editor that opens a source line: " + ", ".join(EDITORS) + ", or a URL with `{path}` and `{line}`.",
+        "Editor that opens a source line: "
+        + ", ".join(EDITORS)
+        + ", or a URL with `{path}` and `{line}`.",
     )
 
 
@@ -184,7 +200,9 @@ def documented() -> list[Documented]:
         Documented(
             name=f.name,
             variable=PREFIX + f.name.upper(),
-            default=f.metadata["shown"] or str(f.default).lower() if f.type == "bool" else str(f.metadata["shown"] or f.default),
+            default=f.metadata["shown"] or str(f.default).lower()
+            if f.type == "bool"
+            else str(f.metadata["shown"] or f.default),
             meaning=f.metadata["meaning"],
         )
         for f in fields(Settings)
@@ -232,7 +250,11 @@ def _parse(name: str, text: str) -> Any:
     parse = next((f.metadata["parse"] for f in fields(Settings) if f.name == name), None)
     if parse is None:
         near = difflib.get_close_matches(name, [f.name for f in fields(Settings)], 1)
-        raise SettingError(f"unknown setting; did you mean {PREFIX}{near[0].upper()}?" if near else "unknown setting")
+        raise SettingError(
+            f"unknown setting; did you mean {PREFIX}{near[0].upper()}?"
+            if near
+            else "unknown setting"
+        )
     return parse(text)
 
 

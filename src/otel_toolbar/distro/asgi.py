@@ -62,10 +62,9 @@ class ToolbarApp:
             await self.app(scope, receive, send)
             return
         sees = self._may_see(scope)
-        if sees or self._site.is_login(scope):
-            if self._site.owns(scope):
-                await self._site(scope, receive, send)
-                return
+        if (sees or self._site.is_login(scope)) and self._site.owns(scope):
+            await self._site(scope, receive, send)
+            return
         exchange = self._exchange(scope)
         if exchange is None:
             await self.app(scope, receive, send)
@@ -82,7 +81,7 @@ class ToolbarApp:
     def _may_see(self, scope: Scope) -> bool:
         try:
             return self._access.may_see(scope)
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("deciding who may see the toolbar")
             return False
 
@@ -94,7 +93,7 @@ class ToolbarApp:
             if self._excluded is not None and self._excluded.search(str(scope.get("path", ""))):
                 return None
             return Exchange(scope, self._framework, self._runtime.options.max_spans)
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("start of a request")
             return None
 
@@ -107,7 +106,7 @@ class ToolbarApp:
                 version=otel_toolbar.__version__,
                 traceparent=exchange.traceparent,
             )
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("preparing the tag")
             return None
 

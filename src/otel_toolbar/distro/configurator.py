@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from opentelemetry.sdk._configuration import (  # pyright: ignore[reportPrivateUsage]
-    _OTelSDKConfigurator,  # noqa: PLC2701
+    _OTelSDKConfigurator,
 )
 from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE
 

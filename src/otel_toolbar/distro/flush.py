@@ -31,5 +31,5 @@ def flush(timeout: float = TIMEOUT) -> None:
 def _flush_one(provider: providers.TracerProvider, timeout: float) -> None:
     try:
         provider.force_flush(int(timeout * 1000))
-    except Exception:  # noqa: BLE001
+    except Exception:
         guard.failed("flush at shutdown")

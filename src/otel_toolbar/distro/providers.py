@@ -51,7 +51,7 @@ def _attach(provider: TracerProvider, runtime: Runtime) -> None:
         _providers.add(provider)
         _stand_first(provider, runtime.processor)
         _record_everything(provider)
-    except Exception:  # noqa: BLE001
+    except Exception:
         guard.failed("attaching to a TracerProvider")
 
 

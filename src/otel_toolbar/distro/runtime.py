@@ -52,7 +52,10 @@ class Runtime:
     def why_empty(self) -> str | None:
         """Why no trace can come in this process; None when nothing stands against it."""
         if sdk_disabled():
-            return f"{OTEL_SDK_DISABLED} is set, so OpenTelemetry records nothing. Unset it to see requests here."
+            return (
+                f"{OTEL_SDK_DISABLED} is set, so OpenTelemetry records nothing."
+                " Unset it to see requests here."
+            )
         return None
 
     def _live(self) -> dict[str, Sequence[ReadableSpan]]:
@@ -122,5 +125,3 @@ def _environment_attributes() -> dict[str, str]:
     """`OTEL_RESOURCE_ATTRIBUTES`, read as far as needed before there is a provider."""
     pairs = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
     return {key.strip(): value.strip() for key, _, value in (pair.partition("=") for pair in pairs)}
-
-

@@ -40,7 +40,7 @@ def _guarded(hooks: Callable[[Any], None]) -> Callable[[Any], None]:
     def run(module: Any) -> None:
         try:
             hooks(module)
-        except Exception as error:  # noqa: BLE001 - an old or a future server
+        except Exception as error:  # an old or a future server
             guard.say_once(
                 f"{module.__name__} is not a version that the toolbar knows ({error}); requests are"
                 " not seen. Wrap the app by hand: app = otel_toolbar.wrap(app)"
@@ -55,7 +55,7 @@ def wrap_app(app: Any) -> Any:
         from .asgi import wrapped
 
         return wrapped(app)
-    except Exception:  # noqa: BLE001
+    except Exception:
         guard.failed("wrapping the app")
         return app
 
@@ -121,5 +121,5 @@ async def flush_in_thread() -> None:
     """Flush without holding up the loop; a failure is reported, not raised."""
     try:
         await anyio.to_thread.run_sync(flush)
-    except Exception:  # noqa: BLE001
+    except Exception:
         guard.failed("flush at shutdown")

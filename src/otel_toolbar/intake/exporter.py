@@ -27,7 +27,7 @@ class StoreExporter(SpanExporter):
         try:
             for trace_id, group in _by_trace(spans).items():
                 self._store.add(sdk.trace_id(trace_id), group, sum(map(_size, group)))
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("store")
             return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS

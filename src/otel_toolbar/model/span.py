@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias, Union
 
-Value: TypeAlias = Union[str, bool, int, float, bytes, None, "tuple[Value, ...]", "dict[str, Value]"]
+Value: TypeAlias = Union[
+    str, bool, int, float, bytes, None, "tuple[Value, ...]", "dict[str, Value]"
+]
 """An attribute value: OpenTelemetry's AnyValue, arrays as tuples."""
 
 Attributes: TypeAlias = Mapping[str, Value]
@@ -112,4 +114,6 @@ class Span:
     def below(self, prefix: str) -> dict[str, Value]:
         """The attributes under `prefix`, keys without it."""
         cut = len(prefix)
-        return {key[cut:]: value for key, value in self.attributes.items() if key.startswith(prefix)}
+        return {
+            key[cut:]: value for key, value in self.attributes.items() if key.startswith(prefix)
+        }

@@ -61,7 +61,7 @@ def view(panel: Panel, trace: Trace, options: settings.Settings) -> View:
     try:
         data = panel.view(trace, options)
         return View(panel, data, panel.badge(data))
-    except Exception:  # noqa: BLE001 - a broken panel must not take the others with it
+    except Exception:  # a broken panel must not take the others with it
         guard.failed(f"panel {panel.id}")
         return View(panel, None, Badge("failed", "error"))
 
@@ -74,8 +74,6 @@ def _foreign(known: set[str]) -> list[Panel]:
             if panel.id not in known:
                 known.add(panel.id)
                 found.append(panel)
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed(f"panel entry point {entry.name}")
     return found
-
-

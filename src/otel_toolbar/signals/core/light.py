@@ -198,7 +198,7 @@ def emit(record: records.Record, spans: Sequence[LightSpan]) -> None:
         try:
             if _take(span):
                 processor.on_end(readable(span))
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("handing on a light span")
 
 

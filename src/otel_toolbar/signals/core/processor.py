@@ -60,7 +60,7 @@ def adopt(record: records.Record, span: Span) -> None:
         if not record.closed:
             try:
                 span.set_attributes(record.summary())
-            except Exception:  # noqa: BLE001
+            except Exception:
                 guard.failed("summary of a request")
             record.close()
         real_end(ended)
@@ -78,7 +78,7 @@ class ToolbarProcessor(SpanProcessor):
         self._live: dict[int, Span] = {}
         self._draining: set[threading.Thread] = set()
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         try:
             self._remember(span)
             _mask_urls(span)
@@ -89,7 +89,7 @@ class ToolbarProcessor(SpanProcessor):
                 span.set_attribute(semconv.DETACHED, True)
             elif record.server is None and span.kind is SpanKind.SERVER:
                 adopt(record, span)
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("start of a span")
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -100,7 +100,7 @@ class ToolbarProcessor(SpanProcessor):
             if record is not None:
                 self._drain(record)
             self._export((span,))
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("end of a span")
 
     def live(self) -> list[ReadableSpan]:
@@ -201,4 +201,3 @@ def _snapshot(attributes: Any) -> dict[str, Any]:
         except RuntimeError:
             continue
     return {}
-

@@ -89,7 +89,7 @@ class Record:
         for name, subject in self.subjects.items():
             try:
                 attributes.update(subject.summary())
-            except Exception:  # noqa: BLE001 - one subject's fault must not cost the others' facts
+            except Exception:  # one subject's fault must not cost the others' facts
                 guard.failed(f"summary of {name}")
         if self.dropped:
             attributes[semconv.DROPPED] = self.dropped

@@ -36,13 +36,13 @@ def _after(method: str, note: Callable[[Any, Any], str | None]) -> Callable[[Any
                 record = records.current()
                 if record is not None:
                     record.route = note(instance, result)
-            except Exception:  # noqa: BLE001
+            except Exception:
                 guard.failed(f"route of {module.__name__}")
             return result
 
         try:
             wrapt.wrap_function_wrapper(module, method, wrapper)
-        except Exception:  # noqa: BLE001 - a version without that method
+        except Exception:  # a version without that method
             guard.failed(f"hook of {module.__name__}")
 
     return hook

@@ -146,7 +146,7 @@ class Exchange:
                 if "fastapi" in sys.modules:
                     # Keeps a FastAPI app that is mounted further in from making a second one.
                     self._scope.setdefault(_FASTAPI, None)
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("start of a request")
 
     def _start_own_span(self) -> tuple[Span, Context]:
@@ -172,7 +172,7 @@ class Exchange:
                 self._received += len(message.get("body") or b"")
             elif message["type"] == "http.disconnect":
                 self._disconnected = True
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("receive of a request")
 
     def _sending(self, message: Message) -> None:
@@ -189,7 +189,7 @@ class Exchange:
                 self._sent += len(message.get("body") or b"")
                 self._chunks += 1
                 self._first_byte = self._first_byte or time.time_ns()
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("send of a response")
 
     def _has_sent(self, message: Message) -> None:
@@ -204,7 +204,7 @@ class Exchange:
                 # A server error may still be raised to us: it belongs on the span.
                 if self._own is not None and self._status < 500:
                     self._own.end()
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("end of a response")
 
     def _failed(self, error: BaseException) -> None:
@@ -216,7 +216,7 @@ class Exchange:
                 span.set_attribute(semconv.ERROR_TYPE, exception_type(type(error)))
                 span.set_status(StatusCode.ERROR)
                 _record_exception(span, error)
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("error of a request")
 
     def _finish(self) -> None:
@@ -225,7 +225,7 @@ class Exchange:
                 otel_context.detach(self._context)
             if self._own is not None and self._own.is_recording():
                 self._own.end()
-        except Exception:  # noqa: BLE001
+        except Exception:
             guard.failed("end of a request")
 
 
@@ -250,7 +250,7 @@ def _extract(scope: Scope) -> Context:
     here = trace.set_span_in_context(trace.INVALID_SPAN)
     try:
         return propagate.extract(scope, context=here, getter=_GETTER)
-    except Exception:  # noqa: BLE001 - malformed headers mean a fresh trace
+    except Exception:  # malformed headers mean a fresh trace
         return here
 
 
