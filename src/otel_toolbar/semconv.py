@@ -106,6 +106,10 @@ QUERIES_DURATION = _own("toolbar.queries.duration", "double", "Time in them, tog
 N_PLUS_ONE_COUNT = _own(
     "toolbar.n_plus_one.count", "int", "N+1 groups that reached the warning.", "{group}"
 )
+TASKS_COUNT = _own("toolbar.tasks.count", "int", "asyncio tasks of the request.", "{task}")
+BLOCKING_COUNT = _own(
+    "toolbar.blocking.count", "int", "Times that the event loop was blocked.", "{call}"
+)
 CPU_TIME = _own("toolbar.cpu.time", "double", "CPU time of the event loop's thread meanwhile.", "s")
 DROPPED = _own("toolbar.dropped", "int", "Spans of this request that were not kept.", "{span}")
 DETACHED = _own("toolbar.detached", "boolean", "Work done after the response was complete.")
@@ -202,3 +206,25 @@ OLD_HTTP_STATUS_CODE = _standard(
 OLD_HTTP_TARGET = _standard("http.target", "string", "Old name of url.path and url.query.")
 OLD_HTTP_URL = _standard("http.url", "string", "Old name of url.full.")
 MESSAGING_SYSTEM = _standard("messaging.system", "string", "Message system of a job or message.")
+OLD_DB_NAME = _standard("db.name", "string", "Old name of db.namespace.")
+OLD_DB_SQL_TABLE = _standard("db.sql.table", "string", "Old name of db.collection.name.")
+OLD_HTTP_SCHEME = _standard("http.scheme", "string", "Old name of url.scheme.")
+OLD_HTTP_HOST = _standard("http.host", "string", "Old name of server.address, with the port.")
+OLD_HTTP_USER_AGENT = _standard("http.user_agent", "string", "Old name of user_agent.original.")
+OLD_HTTP_CLIENT_IP = _standard("http.client_ip", "string", "Old name of client.address.")
+OLD_HTTP_FLAVOR = _standard("http.flavor", "string", "Old name of network.protocol.version.")
+OLD_HTTP_REQUEST_SIZE = _standard(
+    "http.request_content_length", "int", "Old name of http.request.body.size.", "By"
+)
+OLD_HTTP_RESPONSE_SIZE = _standard(
+    "http.response_content_length", "int", "Old name of http.response.body.size.", "By"
+)
+OLD_NET_PEER_NAME = _standard("net.peer.name", "string", "Old name of server.address on clients.")
+OLD_NET_PEER_IP = _standard("net.peer.ip", "string", "Old name of client.address on servers.")
+OLD_CODE_FILE_PATH = _standard("code.filepath", "string", "Old name of code.file.path.")
+OLD_CODE_LINE_NUMBER = _standard("code.lineno", "int", "Old name of code.line.number.")
+OLD_CODE_FUNCTION = _standard("code.function", "string", "Old name of code.function.name.")
+RPC_SYSTEM = _standard("rpc.system", "string", "Remote procedure call system of an outgoing call.")
+CACHE_SYSTEM = _own("cache.system", "string", "Cache that answered.")
+TEMPLATE_NAME = _own("template.name", "string", "Template that was rendered.")
+ASYNCIO_TASK_NAME = _own("asyncio.task.name", "string", "Name of the asyncio task.")

@@ -1,0 +1,89 @@
+"""Where a span's time went: every instant of it is given to one kind of work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from otel_toolbar import semconv
+from otel_toolbar.model import Span, Trace
+
+from . import reading
+
+KINDS: tuple[str, ...] = ("db", "cache", "http", "job", "template", "websocket", "internal", "rest")
+"""Of two kinds at work at one instant the earlier one is given it: whoever waits for a query is
+helped by a quicker query, whatever else runs. `rest` is time with no other span at work."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One kind of work within a span."""
+
+    kind: str
+    duration: int
+    """ns of the span that are given to this kind; all parts add up to the span."""
+    sum: int
+    """ns of all its spans, together: more than `duration` when they ran at once."""
+    count: int
+
+
+def breakdown(trace: Trace, main: Span) -> tuple[Part, ...]:
+    """Split the time of `main`; parts in the order of `KINDS`, empty ones left out."""
+    spans = _within(trace, main)
+    shares = _sweep(spans, trace, main)
+    sums = dict.fromkeys(KINDS, 0)
+    counts = dict.fromkeys(KINDS, 0)
+    for kind, span in spans:
+        sums[kind] += span.duration_at(trace.now)
+        counts[kind] += 1
+    sums["rest"] = shares["rest"]
+    return tuple(
+        Part(kind, shares[kind], sums[kind], counts[kind])
+        for kind in KINDS
+        if shares[kind] or counts[kind]
+    )
+
+
+def _within(trace: Trace, main: Span) -> list[tuple[str, Span]]:
+    begin, end = main.start, trace.end_of(main)
+    return [
+        (_kind(span), span)
+        for span in trace.spans
+        if span is not main
+        and span.start < end
+        and trace.end_of(span) > begin
+        and not span.flag(semconv.DETACHED)
+        and not _above(trace, span, main)
+    ]
+
+
+def _kind(span: Span) -> str:
+    category = reading.category(span)
+    return "internal" if category == "server" else category
+
+
+def _above(trace: Trace, span: Span, main: Span) -> bool:
+    """True for the callers of `main`: what they do is not its work."""
+    return main.parent_id is not None and any(span is parent for parent in trace.ancestors(main))
+
+
+def _sweep(spans: Sequence[tuple[str, Span]], trace: Trace, main: Span) -> dict[str, int]:
+    """Walk over all starts and ends in order of time, with the number of spans at work by kind."""
+    begin, end = main.start, trace.end_of(main)
+    points: list[tuple[int, int, str]] = []
+    for kind, span in spans:
+        points.append((max(begin, span.start), 1, kind))
+        points.append((min(end, trace.end_of(span)), -1, kind))
+    at_work = dict.fromkeys(KINDS, 0)
+    shares = dict.fromkeys(KINDS, 0)
+    reached = begin
+    for time, change, kind in sorted(points):
+        shares[_first(at_work)] += time - reached
+        at_work[kind] += change
+        reached = time
+    shares["rest"] += max(0, end - reached)
+    return shares
+
+
+def _first(at_work: dict[str, int]) -> str:
+    return next((kind for kind in KINDS if at_work[kind] > 0), "rest")

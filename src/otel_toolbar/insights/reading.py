@@ -1,0 +1,191 @@
+"""What a span says, under today's attribute names or the old ones that other SDKs still write.
+
+Values come from anywhere: a function here gives the type that it promises, or says that there is
+nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Literal
+from urllib.parse import urlsplit
+
+from otel_toolbar import semconv
+from otel_toolbar.model import Kind, Span, Status, Value
+
+Category = Literal["server", "db", "cache", "http", "job", "websocket", "template", "internal"]
+"""What kind of work a span is; each has a colour."""
+
+_CACHES = frozenset({"redis", "memcached", "valkey"})
+
+
+def text(span: Span, *keys: str) -> str:
+    """The first attribute of `keys` that is there, as text; else empty."""
+    for key in keys:
+        value = span.attributes.get(key)
+        if value is not None and value != "":
+            return as_text(value)
+    return ""
+
+
+def number(span: Span, *keys: str) -> float | None:
+    """The first attribute of `keys` that is a finite number."""
+    for key in keys:
+        value = span.number(key)
+        if value is not None and math.isfinite(value):
+            return value
+    return None
+
+
+def integer(span: Span, *keys: str) -> int | None:
+    """The first attribute of `keys` that is an integer, or text that reads as one.
+
+    Some SDKs write ports and sizes as text.
+    """
+    for key in keys:
+        found = span.integer(key)
+        if found is None and span.text(key).isdecimal() and len(span.text(key)) < 19:
+            found = int(span.text(key))
+        if found is not None:
+            return found
+    return None
+
+
+def as_text(value: Value) -> str:
+    """Any attribute value as text that can be encoded: arrays and maps as JSON."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, bytes):
+        return value.hex(" ")
+    if isinstance(value, (tuple, list, dict)):
+        return as_text(json.dumps(value, ensure_ascii=False, default=str))
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def strings(value: Value) -> tuple[str, ...]:
+    """A string array, or one value, as texts."""
+    items = value if isinstance(value, (tuple, list)) else () if value is None else (value,)
+    return tuple(as_text(item) for item in items)
+
+
+def category(span: Span) -> Category:
+    """What kind of work the span is."""
+    system = database_system(span)
+    if system in _CACHES or semconv.CACHE_SYSTEM in span.attributes:
+        return "cache"
+    if system or statement(span):
+        return "db"
+    if semconv.MESSAGING_SYSTEM in span.attributes:
+        return "job"
+    if is_websocket(span):
+        return "websocket"
+    if semconv.TEMPLATE_NAME in span.attributes:
+        return "template"
+    return _by_kind(span)
+
+
+def _by_kind(span: Span) -> Category:
+    if span.kind is Kind.SERVER:
+        return "server"
+    if span.kind in (Kind.CONSUMER, Kind.PRODUCER):
+        return "job"
+    return "http" if span.kind is Kind.CLIENT else "internal"
+
+
+def is_query(span: Span) -> bool:
+    """True for what the queries panel shows: a statement, not a connect or a pool wait."""
+    return category(span) == "db" and bool(statement(span) or operation(span))
+
+
+def is_websocket(span: Span) -> bool:
+    """True for a websocket connection or one of its messages."""
+    return text(span, semconv.NETWORK_PROTOCOL_NAME).lower() == "websocket" or any(
+        key.startswith("websocket.") for key in span.attributes
+    )
+
+
+def is_http(span: Span) -> bool:
+    """True for a span that is an HTTP request, served or sent."""
+    return bool(method(span)) and not is_websocket(span)
+
+
+def failed(span: Span) -> bool:
+    """True when the span ended in an error or recorded an exception."""
+    return span.status is Status.ERROR or any(
+        event.name == semconv.EXCEPTION_EVENT for event in span.events
+    )
+
+
+def database_system(span: Span) -> str:
+    return text(span, semconv.DB_SYSTEM_NAME, semconv.OLD_DB_SYSTEM).lower()
+
+
+def statement(span: Span) -> str:
+    return text(span, semconv.DB_QUERY_TEXT, semconv.OLD_DB_STATEMENT)
+
+
+def operation(span: Span) -> str:
+    return text(span, semconv.DB_OPERATION_NAME, semconv.OLD_DB_OPERATION)
+
+
+def method(span: Span) -> str:
+    sent = text(span, semconv.HTTP_REQUEST_METHOD_ORIGINAL)
+    return sent or text(span, semconv.HTTP_REQUEST_METHOD, semconv.OLD_HTTP_METHOD)
+
+
+def status_code(span: Span) -> int | None:
+    return integer(span, semconv.HTTP_RESPONSE_STATUS_CODE, semconv.OLD_HTTP_STATUS_CODE)
+
+
+def path(span: Span) -> str:
+    """Path of the request, without its query string."""
+    known = text(span, semconv.URL_PATH)
+    return known or _url(span)[0]
+
+
+def query_string(span: Span) -> str:
+    return text(span, semconv.URL_QUERY) or _url(span)[1]
+
+
+def _url(span: Span) -> tuple[str, str]:
+    whole = text(span, semconv.OLD_HTTP_TARGET, semconv.URL_FULL, semconv.OLD_HTTP_URL)
+    try:
+        parts = urlsplit(whole)
+    except ValueError:
+        return whole, ""
+    return parts.path, parts.query
+
+
+def scheme(span: Span) -> str:
+    known = text(span, semconv.URL_SCHEME, semconv.OLD_HTTP_SCHEME)
+    whole = text(span, semconv.URL_FULL, semconv.OLD_HTTP_URL)
+    return (known or whole.partition("://")[0] if "://" in whole else known).lower()
+
+
+def headers(span: Span, prefix: str, more: str) -> dict[str, tuple[str, ...]]:
+    """Headers of one direction by lower-case name, those kept as one array included.
+
+    Older SDKs wrote `content_type` for `content-type`.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in span.below(prefix).items():
+        found[name.lower().replace("_", "-")] = strings(value)
+    for line in strings(span.attributes.get(more)):
+        name, _, value = line.partition(":")
+        name = name.strip().lower()
+        found[name] = (*found.get(name, ()), value.strip())
+    return found
+
+
+def request_headers(span: Span) -> dict[str, tuple[str, ...]]:
+    return headers(span, semconv.HTTP_REQUEST_HEADER, semconv.REQUEST_HEADERS_MORE)
+
+
+def response_headers(span: Span) -> dict[str, tuple[str, ...]]:
+    return headers(span, semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE)
+
+
+def service(span: Span) -> str:
+    value = span.resource.get(semconv.SERVICE_NAME)
+    return "" if value is None else as_text(value)

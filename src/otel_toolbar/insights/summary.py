@@ -1,0 +1,140 @@
+"""One line about a trace: what the history, the badge and the strip of key figures show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from otel_toolbar import semconv
+from otel_toolbar.model import Kind, Span, Status, Trace
+from otel_toolbar.settings import Settings
+
+from . import reading
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much of everything; `alerts` is what deserves a look."""
+
+    spans: int = 0
+    queries: int = 0
+    n_plus_one: int = 0
+    tasks: int = 0
+    blocking: int = 0
+    errors: int = 0
+    logs: int = 0
+    alerts: int = 0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The line; the field names are the JSON's."""
+
+    trace_id: str
+    name: str
+    kind: str
+    """http, websocket, job, task or other."""
+    start: float
+    """Unix time in s."""
+    duration: float | None
+    """In s; None while it runs."""
+    status: int | str
+    """The HTTP status, else ok or error."""
+    service: str
+    counts: Counts
+
+
+def summarize(trace: Trace, settings: Settings) -> Summary:
+    """The summary of a trace, told by its main span."""
+    main = trace.main
+    if main is None:
+        return Summary(trace.trace_id, "", "other", trace.now / 1e9, None, "ok", "", Counts())
+    return Summary(
+        trace_id=trace.trace_id,
+        name=name(main),
+        kind=kind(main),
+        start=main.start / 1e9,
+        duration=None if main.end is None else main.duration_at(trace.now) / 1e9,
+        status=status(main),
+        service=reading.service(main),
+        counts=_counts(trace, settings),
+    )
+
+
+def name(main: Span) -> str:
+    """The span's name; where no route matched that is only the method, and the path is added."""
+    path = reading.path(main)
+    bare = main.name == reading.method(main) or main.name in ("", "HTTP")
+    return f"{reading.method(main)} {path}".strip() if bare and path else main.name
+
+
+def kind(main: Span) -> str:
+    if reading.is_websocket(main):
+        return "websocket"
+    if reading.is_http(main):
+        return "http"
+    if main.kind is Kind.CONSUMER or reading.category(main) == "job":
+        return "job"
+    return "task" if semconv.ASYNCIO_TASK_NAME in main.attributes else "other"
+
+
+def status(main: Span) -> int | str:
+    code = reading.status_code(main)
+    if code is not None and kind(main) == "http":
+        return code
+    return "error" if main.status is Status.ERROR else "ok"
+
+
+def slow_queries(trace: Trace, settings: Settings) -> int:
+    """Queries that took at least `SLOW_QUERY`."""
+    limit = settings.slow_query * 1_000_000
+    return sum(1 for span in _queries(trace) if span.duration_at(trace.now) >= limit)
+
+
+def failures(trace: Trace) -> int:
+    """Failed spans; an error counts where it happened, not on the spans it passed through."""
+    failed = {span.span_id for span in trace.spans if reading.failed(span)}
+    passed = {span.parent_id for span in trace.spans if span.span_id in failed}
+    return len(failed - passed)
+
+
+def _queries(trace: Trace) -> list[Span]:
+    return [
+        span for span in trace.spans if reading.is_query(span) and not span.flag(semconv.DETACHED)
+    ]
+
+
+def _counts(trace: Trace, settings: Settings) -> Counts:
+    n_plus_one = max(_told(trace, semconv.N_PLUS_ONE_COUNT), _flagged(trace))
+    blocking = _told(trace, semconv.BLOCKING_COUNT)
+    errors = failures(trace)
+    tasks = sum(1 for span in trace.spans if semconv.ASYNCIO_TASK_NAME in span.attributes)
+    return Counts(
+        spans=len(trace.spans),
+        queries=max(_told(trace, semconv.QUERIES_COUNT), len(_queries(trace))),
+        n_plus_one=n_plus_one,
+        tasks=max(_told(trace, semconv.TASKS_COUNT), tasks),
+        blocking=blocking,
+        errors=errors,
+        alerts=n_plus_one + blocking + errors + slow_queries(trace, settings),
+    )
+
+
+def _told(trace: Trace, key: str) -> int:
+    """What the entry spans themselves say: it counts what was not kept, too."""
+    return sum(
+        max(0, span.integer(key) or 0)
+        for span in trace.spans
+        if span.kind in (Kind.SERVER, Kind.CONSUMER)
+    )
+
+
+def _flagged(trace: Trace) -> int:
+    """N+1 groups that reached the warning, by the flags on their queries."""
+    return len(
+        {
+            reading.text(span, semconv.N_PLUS_ONE_GROUP)
+            for span in trace.spans
+            if span.flag(semconv.N_PLUS_ONE)
+            and reading.text(span, semconv.N_PLUS_ONE_RULE) in ("count", "duration")
+        }
+    )

@@ -1,0 +1,311 @@
+"""The queries of the trace: what repeats first, then by statement, then all in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from otel_toolbar import semconv
+from otel_toolbar.insights import reading
+from otel_toolbar.insights.sql_text import filled_in
+from otel_toolbar.model import Span, Trace
+from otel_toolbar.panels.contract import Badge, Level
+from otel_toolbar.panels.shared import (
+    Field,
+    Place,
+    exception,
+    fields,
+    offset,
+    place,
+    seconds,
+    stack,
+)
+from otel_toolbar.settings import Settings
+
+from . import groups
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query. Times in s."""
+
+    id: str
+    """Of its span."""
+    position: int
+    """From 1, in order of start."""
+    start: float
+    """Since the start of the trace."""
+    duration: float
+    share: float
+    """Of the request, 0 to 1."""
+    running: bool
+    detached: bool
+    """Made after the response."""
+    summary: str
+    """`SELECT users`."""
+    statement: str
+    filled_in: str
+    """The statement with its parameters, to paste into a database shell."""
+    operation: str
+    system: str
+    database: str
+    parameters: tuple[Field, ...]
+    more_parameters: int
+    """Parameters that were not kept."""
+    batch: int | None
+    """Parameter sets of a batch."""
+    rows: int | None
+    """Rows fetched."""
+    affected: int | None
+    """Rows changed."""
+    place: Place | None
+    stack: tuple[Place, ...]
+    lazy: str
+    """`Model.relationship` whose lazy load made it."""
+    error: str
+    slow: bool
+    duplicate: bool
+    """An earlier query had the same statement and the same parameters."""
+    n_plus_one: str
+    """Id of its N+1 group, else empty."""
+    statement_group: str
+    """Id of its group of like statements."""
+
+
+@dataclass(frozen=True)
+class StatementGroup:
+    """Queries that differ in their literals and parameters at most."""
+
+    id: str
+    statement: str
+    """Of the first one."""
+    summary: str
+    count: int
+    duplicates: int
+    """Of them, repeats with the same parameters."""
+    duration: float
+    """Together."""
+    longest: float
+    share: float
+    rows: int | None
+    errors: int
+    slow: int
+    places: tuple[Place, ...]
+    queries: tuple[int, ...]
+    """Their positions."""
+
+
+@dataclass(frozen=True)
+class NPlusOne:
+    """Like queries from one place in the code, where one query would do."""
+
+    id: str
+    count: int
+    duration: float
+    share: float
+    level: Level
+    """info, or warn when there are many or they take long."""
+    statement: str
+    summary: str
+    place: Place | None
+    lazy: str
+    hint: str
+    """How to fix it."""
+    code: str
+    """The fix as code, where it can be told."""
+    queries: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class QueriesView:
+    """All of them; `found` is False without any."""
+
+    found: bool
+    running: bool
+    count: int
+    """Including those that were not kept as spans."""
+    duration: float
+    """In queries, together; more than the request's when they overlap."""
+    share: float
+    """Of the request that was spent waiting for at least one query."""
+    rows: int
+    slow: int
+    duplicates: int
+    similar: int
+    """Repeats of a statement with other parameters."""
+    errors: int
+    dropped: int
+    systems: tuple[str, ...]
+    n_plus_one: tuple[NPlusOne, ...]
+    statements: tuple[StatementGroup, ...]
+    queries: tuple[Query, ...]
+
+
+def view(trace: Trace, settings: Settings) -> QueriesView:
+    spans = [span for span in trace.spans if reading.is_query(span)]
+    whole = trace.main.duration_at(trace.now) if trace.main else 0
+    repeats = groups.n_plus_one(trace, spans, settings)
+    queries = _queries(trace, spans, repeats, whole, settings)
+    by_span = dict(zip((span.span_id for span in spans), queries, strict=True))
+    statements = _statements(queries, whole)
+    told = _told(trace.main)
+    return QueriesView(
+        found=bool(queries) or told > 0,
+        running=trace.running,
+        count=max(told, len(queries)),
+        duration=sum(query.duration for query in queries),
+        share=_share(groups.union(trace, spans), whole),
+        rows=sum(query.rows or 0 for query in queries),
+        slow=sum(query.slow for query in queries),
+        duplicates=sum(query.duplicate for query in queries),
+        similar=sum(g.count - 1 - g.duplicates for g in statements),
+        errors=sum(bool(query.error) for query in queries),
+        dropped=max(0, told - len(queries)),
+        systems=tuple(sorted({query.system for query in queries if query.system})),
+        n_plus_one=tuple(_n_plus_one(group, by_span, whole) for group in repeats),
+        statements=statements,
+        queries=queries,
+    )
+
+
+def badge(view: QueriesView) -> Badge:
+    if not view.count:
+        return Badge()
+    warned = view.slow or any(group.level == "warn" for group in view.n_plus_one)
+    return Badge(f"{view.count:,}", "error" if view.errors else "warn" if warned else "ok")
+
+
+def _told(main: Span | None) -> int:
+    return max(0, main.integer(semconv.QUERIES_COUNT) or 0) if main else 0
+
+
+def _share(part: float, whole: int) -> float:
+    return max(0.0, min(1.0, part / whole)) if whole > 0 else 0.0
+
+
+def _queries(
+    trace: Trace,
+    spans: Sequence[Span],
+    repeats: Sequence[groups.Repeat],
+    whole: int,
+    settings: Settings,
+) -> tuple[Query, ...]:
+    repeat_of = {span.span_id: repeat.id for repeat in repeats for span in repeat.spans}
+    seen: set[object] = set()
+    found: list[Query] = []
+    for position, span in enumerate(spans, 1):
+        identity = _identity(span)
+        duplicate = identity is not None and identity in seen
+        seen.add(identity)
+        repeat = repeat_of.get(span.span_id, "")
+        found.append(_query(trace, span, position, whole, duplicate, repeat, settings))
+    return tuple(found)
+
+
+def _identity(span: Span) -> object:
+    """What a duplicate shares; None where that cannot be known: a batch, parameters left out."""
+    text, parameters = reading.statement(span), span.below(semconv.DB_QUERY_PARAMETER)
+    if not text or semconv.DB_OPERATION_BATCH_SIZE in span.attributes:
+        return None
+    if semconv.QUERY_PARAMETERS_MORE in span.attributes:
+        return None
+    if not parameters and groups.has_placeholders(text):
+        return None
+    return text, tuple(sorted((key, reading.as_text(value)) for key, value in parameters.items()))
+
+
+def _query(
+    trace: Trace,
+    span: Span,
+    position: int,
+    whole: int,
+    duplicate: bool,
+    n_plus_one: str,
+    settings: Settings,
+) -> Query:
+    statement = reading.statement(span)
+    parameters = fields(span.below(semconv.DB_QUERY_PARAMETER))
+    duration = span.duration_at(trace.now)
+    return Query(
+        id=span.span_id,
+        position=position,
+        start=offset(trace, span),
+        duration=seconds(duration),
+        share=_share(duration, whole),
+        running=span.running,
+        detached=span.flag(semconv.DETACHED),
+        summary=_summary(span),
+        statement=statement,
+        filled_in=filled_in(statement, {field.name: field.value for field in parameters}),
+        operation=reading.operation(span).upper(),
+        system=reading.database_system(span),
+        database=reading.text(span, semconv.DB_NAMESPACE, semconv.OLD_DB_NAME),
+        parameters=parameters,
+        more_parameters=max(0, reading.integer(span, semconv.QUERY_PARAMETERS_MORE) or 0),
+        batch=reading.integer(span, semconv.DB_OPERATION_BATCH_SIZE),
+        rows=reading.integer(span, semconv.DB_RESPONSE_RETURNED_ROWS),
+        affected=reading.integer(span, semconv.QUERY_AFFECTED_ROWS),
+        place=place(span, settings),
+        stack=stack(span, settings),
+        lazy=reading.text(span, semconv.QUERY_LAZY_LOADED_FROM),
+        error=exception(span),
+        slow=duration >= settings.slow_query * 1_000_000,
+        duplicate=duplicate,
+        n_plus_one=n_plus_one,
+        statement_group=groups.fingerprint(span),
+    )
+
+
+def _summary(span: Span) -> str:
+    told = reading.text(span, semconv.DB_QUERY_SUMMARY)
+    table = reading.text(span, semconv.DB_COLLECTION_NAME, semconv.OLD_DB_SQL_TABLE)
+    return told or f"{reading.operation(span).upper()} {table}".strip() or span.name
+
+
+def _statements(queries: Iterable[Query], whole: int) -> tuple[StatementGroup, ...]:
+    by_statement: dict[str, list[Query]] = {}
+    for query in queries:
+        by_statement.setdefault(query.statement_group, []).append(query)
+    found = [_statement(group, like, whole) for group, like in by_statement.items()]
+    return tuple(sorted(found, key=lambda group: -group.duration))
+
+
+def _statement(group: str, like: Sequence[Query], whole: int) -> StatementGroup:
+    first, duration = like[0], sum(query.duration for query in like)
+    rows = [query.rows for query in like if query.rows is not None]
+    return StatementGroup(
+        id=group,
+        statement=first.statement,
+        summary=first.summary,
+        count=len(like),
+        duplicates=sum(query.duplicate for query in like),
+        duration=duration,
+        longest=max(query.duration for query in like),
+        share=_share(duration * 1e9, whole),
+        rows=sum(rows) if rows else None,
+        errors=sum(bool(query.error) for query in like),
+        slow=sum(query.slow for query in like),
+        places=tuple(dict.fromkeys(query.place for query in like if query.place)),
+        queries=tuple(query.position for query in like),
+    )
+
+
+def _n_plus_one(repeat: groups.Repeat, by_span: dict[str, Query], whole: int) -> NPlusOne:
+    like = [by_span[span.span_id] for span in repeat.spans]
+    first, duration = like[0], sum(query.duration for query in like)
+    lazy = next((query.lazy for query in like if query.lazy), "")
+    hint, code = groups.fix(lazy, first.operation)
+    return NPlusOne(
+        id=repeat.id,
+        count=len(like),
+        duration=duration,
+        share=_share(duration * 1e9, whole),
+        level="warn" if repeat.warning else "info",
+        statement=first.statement,
+        summary=first.summary,
+        place=first.place,
+        lazy=lazy,
+        hint=hint,
+        code=code,
+        queries=tuple(query.position for query in like),
+    )
