@@ -26,21 +26,18 @@ class StoreExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
             for trace_id, group in _by_trace(spans).items():
-                self._store.add(sdk.trace_id(trace_id), group, sum(map(_size, group)))
+                self._store.add(trace_id, group, sum(map(_size, group)))
         except Exception:
             guard.failed("store")
             return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS
 
 
-def _by_trace(spans: Sequence[ReadableSpan]) -> dict[SpanContext, list[ReadableSpan]]:
-    if len(spans) == 1:  # the usual case, on the request's path
-        return {cast(SpanContext, spans[0].context): list(spans)}
-    groups: dict[int, tuple[SpanContext, list[ReadableSpan]]] = {}
+def _by_trace(spans: Sequence[ReadableSpan]) -> dict[str, list[ReadableSpan]]:
+    groups: dict[str, list[ReadableSpan]] = {}
     for span in spans:
-        context = cast(SpanContext, span.context)
-        groups.setdefault(context.trace_id, (context, []))[1].append(span)
-    return dict(groups.values())
+        groups.setdefault(sdk.trace_id(cast(SpanContext, span.context)), []).append(span)
+    return groups
 
 
 def _size(span: ReadableSpan) -> int:

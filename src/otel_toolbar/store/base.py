@@ -17,7 +17,7 @@ MAX_LIMIT = 500
 class Query:
     """What to list: newest first, all conditions together.
 
-    `q` is searched in names, paths and ids; `status` is an HTTP code, a class such as `5xx`, or
+    `q` is searched in names and ids; `status` is an HTTP code, a class such as `5xx`, or
     `ok` or `error`; `after` is the `next` of the page before.
     """
 
@@ -27,6 +27,17 @@ class Query:
     service: str = ""
     status: str = ""
     kind: str = ""
+
+
+    def matches(self, summary: Summary) -> bool:
+        """True when all conditions hold for a trace."""
+        wanted = self.q.lower()
+        return (
+            (not wanted or wanted in summary.name.lower() or wanted in summary.trace_id)
+            and self.service in ("", summary.service)
+            and self.kind in ("", summary.kind)
+            and _status_is(self.status.lower(), summary.status)
+        )
 
 
 @dataclass(frozen=True)
@@ -72,3 +83,11 @@ class Store(Protocol):
         ...
 
     def health(self) -> Health: ...
+
+
+def _status_is(wanted: str, status: int | str) -> bool:
+    if wanted in ("ok", "error") and isinstance(status, int):
+        return (status >= 500) == (wanted == "error")
+    if wanted.endswith("xx"):
+        return str(status)[:1] == wanted[:1] and isinstance(status, int)
+    return wanted in ("", str(status))

@@ -41,7 +41,7 @@ class _Entry:
 
 
 class MemoryStore:
-    """See the module. `convert` makes a model span of what `add` and `live` deliver."""
+    """See the module. `convert` makes a model span of what `add` and `live` deliver otherwise."""
 
     def __init__(
         self, options: Settings, convert: Callable[[Any], Span], live: Live = dict[str, Any]
@@ -84,9 +84,7 @@ class MemoryStore:
         found: list[Summary] = []
         for number, trace_id in self._newest_first(live, query.after):
             summary = self._summary(trace_id, live.get(trace_id, ()))
-            if summary is None or not summary.matches(
-                q=query.q, service=query.service, status=query.status, kind=query.kind
-            ):
+            if summary is None or not query.matches(summary):
                 continue
             if len(found) == limit:
                 return Page(found, next=str(number + 1))
@@ -163,12 +161,15 @@ class MemoryStore:
                 if entry is None and not live:
                     return None
                 fresh = list(entry.fresh) if entry else []
-            converted = [self._convert(span) for span in fresh]
+            converted = [self._as_model(span) for span in fresh]
             with self._lock:
                 if entry is not None:
                     entry.spans.extend(converted)
                     del entry.fresh[: len(fresh)]
                 spans = list(entry.spans) if entry else []
                 dropped = entry.dropped if entry else 0
-        running = [self._convert(span) for span in live]
+        running = [self._as_model(span) for span in live]
         return Trace.of(trace_id, spans + running, time.time_ns(), dropped)
+
+    def _as_model(self, span: Any) -> Span:
+        return span if isinstance(span, Span) else self._convert(span)
