@@ -150,14 +150,14 @@ def test_pinned_traces_outlive_eviction_and_clear() -> None:
     assert store.health().bytes == 0
 
 
-def test_when_all_are_pinned_none_is_evicted() -> None:
+def test_the_newest_is_kept_even_when_pinned_ones_fill_the_store() -> None:
     store = memory(store_max_traces=1)
     put(store, server_span(1))
     store.pin(f"{1:032x}", True)
     put(store, server_span(2))
-    store.pin(f"{2:032x}", True)
-    put(store, server_span(3))
     assert ids(store) == [2, 1]
+    put(store, server_span(3))
+    assert ids(store) == [3, 1]
 
 
 def test_running_spans_are_seen_before_they_end() -> None:

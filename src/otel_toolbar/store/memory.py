@@ -109,15 +109,20 @@ class MemoryStore:
             return Health(len(self._entries), self._size, self._evicted, self._dropped)
 
     def _evict(self) -> None:
-        """Let the oldest unpinned traces go until all bounds hold. Called with the lock."""
+        """Let the oldest unpinned traces go until all bounds hold. Called with the lock.
+
+        The newest stays in any case: it is the one that somebody is about to look at.
+        """
         options = self._options
         if options.store_max_age is not None:
             oldest = time.monotonic() - options.store_max_age / 1000
             self._forget(key for key, entry in self._entries.items() if entry.added < oldest)
-        while len(self._entries) > options.store_max_traces or (
-            self._size > options.store_max_bytes and len(self._entries) > 1
+        while (
+            len(self._entries) > options.store_max_traces or self._size > options.store_max_bytes
         ):
-            victim = next((k for k, entry in self._entries.items() if not entry.pinned), None)
+            newest = next(reversed(self._entries))
+            unpinned = (key for key, entry in self._entries.items() if not entry.pinned)
+            victim = next((key for key in unpinned if key != newest), None)
             if victim is None:
                 return
             self._forget([victim])
