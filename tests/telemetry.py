@@ -151,7 +151,7 @@ def http_scope(path: str = "/", **more: Any) -> dict[str, Any]:
         "method": "GET",
         "scheme": "http",
         "path": path,
-        "raw_path": path.encode(),
+        "raw_path": path.encode("utf-8", "surrogateescape"),
         "query_string": b"",
         "root_path": "",
         "headers": [(b"host", b"localhost:8000")],

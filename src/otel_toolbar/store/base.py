@@ -28,7 +28,6 @@ class Query:
     status: str = ""
     kind: str = ""
 
-
     def matches(self, summary: Summary) -> bool:
         """True when all conditions hold for a trace."""
         wanted = self.q.lower()

@@ -117,9 +117,7 @@ class MemoryStore:
         if options.store_max_age is not None:
             oldest = time.monotonic() - options.store_max_age / 1000
             self._forget(key for key, entry in self._entries.items() if entry.added < oldest)
-        while (
-            len(self._entries) > options.store_max_traces or self._size > options.store_max_bytes
-        ):
+        while len(self._entries) > options.store_max_traces or self._size > options.store_max_bytes:
             newest = next(reversed(self._entries))
             unpinned = (key for key, entry in self._entries.items() if not entry.pinned)
             victim = next((key for key in unpinned if key != newest), None)

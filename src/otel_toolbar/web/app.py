@@ -97,5 +97,3 @@ def _with_errors(app: ASGI) -> ASGI:
                 await HTMLResponse(text, 500)(scope, receive, send)
 
     return guarded
-
-

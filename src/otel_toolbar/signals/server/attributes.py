@@ -44,8 +44,7 @@ def of_request(scope: Mapping[str, Any]) -> Attributes:
         attributes[semconv.URL_QUERY] = masking.query_string(query)
     if scope.get("http_version"):
         attributes[semconv.NETWORK_PROTOCOL_VERSION] = str(scope["http_version"])
-    attributes.update(_peers(scope))
-    return attributes
+    return attributes | _of_server(scope) | of_client(scope)
 
 
 def span_method(scope: Mapping[str, Any]) -> str:
@@ -109,22 +108,27 @@ def _cookies(headers: Headers) -> dict[str, str]:
     return {name: morsel.value for name, morsel in parsed.items()}
 
 
-def _peers(scope: Mapping[str, Any]) -> Attributes:
+def of_client(scope: Mapping[str, Any]) -> Attributes:
+    """Who asked."""
     attributes: Attributes = {}
-    headers: Headers = scope.get("headers") or ()
-    address, port = _server(scope, header(headers, b"host"))
-    if address:
-        attributes[semconv.SERVER_ADDRESS] = address
-    if port:
-        attributes[semconv.SERVER_PORT] = port
     client = scope.get("client")
     if client:
         attributes[semconv.CLIENT_ADDRESS] = str(client[0])
         if isinstance(client[1], int):
             attributes[semconv.CLIENT_PORT] = client[1]
-    agent = header(headers, b"user-agent")
+    agent = header(scope.get("headers") or (), b"user-agent")
     if agent:
         attributes[semconv.USER_AGENT] = agent
+    return attributes
+
+
+def _of_server(scope: Mapping[str, Any]) -> Attributes:
+    attributes: Attributes = {}
+    address, port = _server(scope, header(scope.get("headers") or (), b"host"))
+    if address:
+        attributes[semconv.SERVER_ADDRESS] = address
+    if port:
+        attributes[semconv.SERVER_PORT] = port
     return attributes
 
 

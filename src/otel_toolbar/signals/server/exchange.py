@@ -54,7 +54,7 @@ class Exchange:
         self._response_headers: attributes.Headers = ()
         self._received = self._sent = self._chunks = 0
         self._first_byte = 0
-        self._trailers = self._complete = self._disconnected = False
+        self._trailers = self._complete = self._disconnected = self._raised = False
 
     def traceparent(self) -> str | None:
         """The SERVER span as W3C `traceparent`; None when there is none."""
@@ -113,6 +113,8 @@ class Exchange:
         if self._disconnected and not self._complete:
             facts[semconv.REQUEST_DISCONNECTED] = True
         facts.update(_endpoint(self._scope))
+        if self._own is None:
+            facts.update(attributes.of_client(self._scope))
         self._name(span, facts)
         self._note_status(span)
         return facts
@@ -129,7 +131,7 @@ class Exchange:
         return semconv.HTTP_ROUTE in (getattr(span, "attributes", None) or ())
 
     def _note_status(self, span: Span) -> None:
-        if self._own is not None and self._status >= 500:
+        if self._own is not None and self._status >= 500 and not self._raised:
             span.set_attribute(semconv.ERROR_TYPE, str(self._status))
             span.set_status(StatusCode.ERROR)
         for error in _fastapi_errors(self._scope)[-1:]:
@@ -209,6 +211,7 @@ class Exchange:
 
     def _failed(self, error: BaseException) -> None:
         try:
+            self._raised = True
             if self._record.server is None:
                 self._start_own_span()
             span = self._own
