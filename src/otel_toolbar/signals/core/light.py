@@ -191,15 +191,27 @@ def new_span_id() -> int:
 
 def emit(record: records.Record, spans: Sequence[LightSpan]) -> None:
     """Hand ended light spans to the processors of their SERVER span's provider, as `ReadableSpan`s."""
-    processor = _chain(record)
-    if processor is None:
-        return
+    converted: list[ReadableSpan] = []
     for span in spans:
         try:
             if _take(span):
-                processor.on_end(readable(span))
+                converted.append(readable(span))
         except Exception:
-            guard.failed("handing on a light span")
+            guard.failed("converting a light span")
+    for processor in _processors(record) if converted else ():
+        try:
+            _hand_on(processor, converted)
+        except Exception:
+            guard.failed("handing on light spans")
+
+
+def _hand_on(processor: SpanProcessor, spans: Sequence[ReadableSpan]) -> None:
+    take_all = getattr(processor, TAKES_ALL, None)
+    if take_all is not None:
+        take_all(spans)
+        return
+    for span in spans:
+        processor.on_end(span)
 
 
 _taking = threading.Lock()
@@ -277,8 +289,16 @@ def _limits(record: records.Record) -> SpanLimits:
     return getattr(record.server, "_limits", None) or SpanLimits()
 
 
-def _chain(record: records.Record) -> SpanProcessor | None:
-    return getattr(record.server, "_span_processor", None)
+TAKES_ALL = "otel_toolbar_take_all"
+"""Name of the method of our processor that takes many spans at once; others are called for each."""
+
+
+def _processors(record: records.Record) -> Sequence[SpanProcessor]:
+    """The provider's processors; the chain itself when its parts cannot be seen."""
+    chain = getattr(record.server, "_span_processor", None)
+    if chain is None:
+        return ()
+    return getattr(chain, "_span_processors", (chain,))
 
 
 _SILENT = {
@@ -288,9 +308,8 @@ _SILENT = {
 
 def _with_on_start(record: records.Record) -> Sequence[SpanProcessor]:
     """Processors of others that want to know of a start: few have any use for it."""
-    processors = getattr(_chain(record), "_span_processors", ())
     return [
         processor
-        for processor in processors
-        if type(processor).on_start not in _SILENT and not getattr(processor, "otel_toolbar", False)
+        for processor in _processors(record)
+        if type(processor).on_start not in _SILENT and not hasattr(processor, TAKES_ALL)
     ]
