@@ -16,13 +16,15 @@ Builder = Callable[[Any], Any]
 
 
 def _sdk() -> None:
-    """A provider with a batch processor in front of a bounded ring: the least that exports."""
-    from opentelemetry import trace
+    """The providers that stock `opentelemetry-instrument` makes; spans go to a bounded ring in batches."""
+    from opentelemetry import metrics, trace
+    from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
     class Ring(SpanExporter):
-        kept: deque[Any] = deque(maxlen=20_000)
+        def __init__(self) -> None:
+            self.kept: deque[Any] = deque(maxlen=20_000)
 
         def export(self, spans: Any) -> SpanExportResult:
             self.kept.extend(spans)
@@ -31,6 +33,7 @@ def _sdk() -> None:
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(Ring(), max_queue_size=65_536))
     trace.set_tracer_provider(provider)
+    metrics.set_meter_provider(MeterProvider())
 
 
 def _toolbar(app: Any) -> Any:

@@ -31,7 +31,7 @@ KEPT_BACK = 500
 INLINE = 200
 """Light spans converted where the request ends; more of them are converted in a thread."""
 
-Export = Callable[[Sequence[ReadableSpan]], Any]
+Export = Callable[[Sequence[Any]], Any]
 
 
 _open: dict[int, records.Record] = {}
@@ -132,8 +132,8 @@ class ToolbarProcessor(SpanProcessor):
         except Exception:
             guard.failed("end of a span")
 
-    def otel_toolbar_take_all(self, spans: Sequence[ReadableSpan]) -> None:
-        """Take converted light spans, many at once."""
+    def otel_toolbar_take_all(self, spans: Sequence[light.LightSpan]) -> None:
+        """Take ended light spans, many at once; they are converted when somebody looks."""
         self._export(spans)
 
     def live(self) -> list[ReadableSpan]:
@@ -141,7 +141,7 @@ class ToolbarProcessor(SpanProcessor):
         copies = [_copy(span) for span in list(self._live.values())]
         for record in list(_open.values()):
             copies += record.ended
-            copies += [light.readable(span) for span in list(record.spans)]
+            copies += [span.readable() for span in list(record.spans)]
         return copies
 
     def _keep_back(self, record: records.Record, span: ReadableSpan) -> None:
