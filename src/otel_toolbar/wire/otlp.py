@@ -205,7 +205,7 @@ def _int64(value: Any) -> int:
 
 
 _SCALARS: dict[str, Callable[[Any], Value]] = {
-    "stringValue": lambda value: _text(value),
+    "stringValue": str,
     "intValue": _int64,
     "doubleValue": float,
     "boolValue": bool,
