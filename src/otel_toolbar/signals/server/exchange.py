@@ -122,8 +122,10 @@ class Exchange:
 
     def _name(self, span: Span, facts: attributes.Attributes) -> None:
         """Put the route on a span of ours; a framework names its own."""
+        if self._own is None and self._is_named(span):
+            return
         template = self._record.route or route.of(self._scope)
-        if template is not None and (self._own is not None or not self._is_named(span)):
+        if template is not None:
             facts[semconv.HTTP_ROUTE] = template
             span.update_name(f"{attributes.span_method(self._scope)} {template}")
 
