@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import Token
 from functools import lru_cache
@@ -21,9 +20,9 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 
 import otel_toolbar
 from otel_toolbar import guard, semconv
-from otel_toolbar.signals.core import masking, processor
+from otel_toolbar.signals.core import processor
 from otel_toolbar.signals.core import record as records
-from otel_toolbar.signals.core.light import exception_type
+from otel_toolbar.signals.core.light import exception_type, record_exception
 
 from . import attributes, route
 from .framework import Framework
@@ -138,7 +137,7 @@ class Exchange:
             span.set_attribute(semconv.ERROR_TYPE, str(self._status))
             span.set_status(StatusCode.ERROR)
         for error in _fastapi_errors(self._scope)[-1:]:
-            _record_exception(span, error)
+            record_exception(span, error)
 
     def _begin(self) -> None:
         try:
@@ -220,7 +219,7 @@ class Exchange:
             if span is not None and span.is_recording():
                 span.set_attribute(semconv.ERROR_TYPE, exception_type(type(error)))
                 span.set_status(StatusCode.ERROR)
-                _record_exception(span, error)
+                record_exception(span, error)
         except Exception:
             guard.failed("error of a request")
 
@@ -263,18 +262,6 @@ def _extract(scope: Scope) -> Context:
         return propagate.extract(scope, context=here, getter=_GETTER)
     except Exception:  # malformed headers mean a fresh trace
         return here
-
-
-def _record_exception(span: Span, error: BaseException) -> None:
-    """The exception as an event of `span`, secrets in its text masked."""
-    span.add_event(
-        semconv.EXCEPTION_EVENT,
-        {
-            semconv.EXCEPTION_TYPE: exception_type(type(error)),
-            semconv.EXCEPTION_MESSAGE: masking.text(str(error)),
-            semconv.EXCEPTION_STACKTRACE: masking.text("".join(traceback.format_exception(error))),
-        },
-    )
 
 
 def _fastapi_errors(scope: Scope) -> list[BaseException]:
