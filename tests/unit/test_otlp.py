@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -88,9 +89,15 @@ PLACE = r"message\.resourceSpans\[0\]\.scopeSpans\[0\]\.spans\[0\]"
         (message(attributes={"a": 1}), rf"{PLACE}\.attributes is not a list"),
         (message(attributes=[3]), rf"{PLACE}\.attributes\[0\] is not an object"),
         (message(attributes=[{"key": "a"}] * 10_000), "10000 attributes; at most 1000"),
-        (message(attributes=[{"key": "a", "value": {"intValue": "x"}}]), "is no integer"),
-        (message(attributes=[{"key": "a", "value": {"doubleValue": {}}}]), "is no number"),
-        (message(attributes=[{"key": "a", "value": {"bytesValue": "?"}}]), "is not base64"),
+        (message(attributes=[{"key": "a", "value": {"intValue": "x"}}]), "intValue 'x' is none"),
+        (
+            message(attributes=[{"key": "a", "value": {"doubleValue": {}}}]),
+            "doubleValue {} is none",
+        ),
+        (
+            message(attributes=[{"key": "a", "value": {"bytesValue": "?"}}]),
+            r"bytesValue '\?' is none",
+        ),
         ([], "message is not an object"),
         ({"resourceSpans": 3}, "resourceSpans is not a list"),
     ],
@@ -126,10 +133,8 @@ json_like = st.recursive(
 
 @given(json_like)
 def test_garbage_is_an_error_of_ours_or_nothing(garbage: Any) -> None:
-    try:
+    with suppress(OtlpError):
         decode(garbage)
-    except OtlpError:
-        pass
 
 
 def store() -> MemoryStore:

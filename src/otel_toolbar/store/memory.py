@@ -23,7 +23,7 @@ Live = Callable[[], Mapping[str, Sequence[Any]]]
 """Copies of the spans that run at this moment, by trace id."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Entry:
     """One trace. `fresh` spans wait for conversion, `spans` are converted."""
 
@@ -118,10 +118,8 @@ class MemoryStore:
             oldest = time.monotonic() - options.store_max_age / 1000
             self._forget(key for key, entry in self._entries.items() if entry.added < oldest)
         while len(self._entries) > options.store_max_traces or self._size > options.store_max_bytes:
-            newest = next(reversed(self._entries))
-            unpinned = (key for key, entry in self._entries.items() if not entry.pinned)
-            victim = next((key for key in unpinned if key != newest), None)
-            if victim is None:
+            victim = next((key for key, entry in self._entries.items() if not entry.pinned), None)
+            if victim is None or victim == next(reversed(self._entries)):
                 return
             self._forget([victim])
 
