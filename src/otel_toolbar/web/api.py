@@ -18,6 +18,7 @@ from starlette.routing import Route
 from otel_toolbar import panels
 from otel_toolbar.insights.summary import Summary, summarize
 from otel_toolbar.model import Trace
+from otel_toolbar.panels.trace.view import span_view
 from otel_toolbar.store.base import MAX_LIMIT, Query
 
 from .site import Site
@@ -71,6 +72,7 @@ def routes(site: Site) -> list[Route]:
         Route("/api/traces/{trace_id}", _guarded(api.trace), methods=["GET"]),
         Route("/api/traces/{trace_id}/pin", _guarded(api.pin), methods=["POST", "DELETE"]),
         Route("/api/traces/{trace_id}/panels/{panel_id}", _guarded(api.panel), methods=["GET"]),
+        Route("/api/traces/{trace_id}/spans/{span_id}", _guarded(api.span), methods=["GET"]),
         Route("/api/{rest:path}", _guarded(api.unknown), methods=["GET", "POST", "DELETE"]),
     ]
 
@@ -116,6 +118,14 @@ class Api:
         if view.data is None:
             raise ApiError(500, "panel_failed", "The panel failed; the log of the server says why.")
         return answer(view.data)
+
+    async def span(self, request: Request) -> Response:
+        """One span with all it says: the waterfall of a large trace would be too heavy with it."""
+        trace, span_id = await self._trace(request), request.path_params["span_id"].lower()
+        view = await in_thread(lambda: span_view(trace, span_id, self._site.options))
+        if view is None:
+            raise ApiError(404, "unknown_span", f"No span {span_id!r} in this trace.")
+        return answer(view)
 
     async def clear(self, request: Request) -> Response:
         self._may_change(request)

@@ -6,7 +6,7 @@ The pages carry no inline script and no inline style, so the strictest policy fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -173,17 +173,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {
-        "duration": duration_text,
-        "size": size_text,
-        "clock": clock_text,
-        "iso": iso_text,
-        "count": lambda number: f"{number:,}",
-        "percent": lambda share: f"{share * 100:.0f} %",
-        "status_level": status_level,
-        "sql": sql,
-    }
-    environment.globals["version"] = static_version()
+    environment.filters.update(_FILTERS)  # pyright: ignore[reportUnknownMemberType]
+    environment.globals["version"] = static_version()  # pyright: ignore[reportUnknownMemberType]
     return environment
 
 
@@ -236,6 +227,15 @@ def status_level(summary: Summary) -> str:
     return "error" if summary.status == "error" else "ok"
 
 
+def prose(text: str) -> Markup:
+    """Text with what stands in backticks as code."""
+    parts = [
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
+
+
 def sql(statement: str) -> Markup:
     """A statement with colours and line breaks."""
     parts: list[Markup] = []
@@ -244,3 +244,24 @@ def sql(statement: str) -> Markup:
         text = escape(token.text)
         parts.append(Markup('<span class="{}">{}</span>').format(css, text) if css else text)
     return Markup("").join(parts) + (" …" if len(statement) > _LONGEST_SQL else "")
+
+
+def count_text(number: int) -> str:
+    return f"{number:,}"
+
+
+def percent_text(share: float) -> str:
+    return f"{share * 100:.0f} %"
+
+
+_FILTERS: dict[str, Callable[..., str]] = {
+    "duration": duration_text,
+    "size": size_text,
+    "clock": clock_text,
+    "iso": iso_text,
+    "count": count_text,
+    "percent": percent_text,
+    "status_level": status_level,
+    "sql": sql,
+    "prose": prose,
+}

@@ -34,9 +34,13 @@ export class Minimap {
     const row = HEIGHT / (deepest + 1);
     const colour = colours(canvas);
     for (const span of tree.view.spans) {
-      paint.fillStyle = span.error ? colour("bad") : colour(span.category);
       const x = (span.start / whole) * width;
-      paint.fillRect(x, span.depth * row, Math.max(1, (span.duration / whole) * width), Math.max(1, row - 1));
+      const long = Math.max(1, (span.duration / whole) * width);
+      paint.fillStyle = colour(span.category);
+      paint.fillRect(x, span.depth * row, long, Math.max(1, row - 1));
+      if (!span.error) continue;
+      paint.fillStyle = colour("bad");
+      paint.fillRect(x, (span.depth + 1) * row - 3, Math.max(2, long), 2);
     }
     this.shade(paint, width, whole, colour);
   }

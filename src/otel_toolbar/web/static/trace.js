@@ -53,6 +53,7 @@ function openTarget() {
 async function start() {
   keys({ "[": () => turn(-1), "]": () => turn(1) });
   setUpPin();
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   addEventListener("hashchange", openTarget);
   openTarget();
   let waterfall = null;

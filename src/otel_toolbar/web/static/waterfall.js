@@ -173,7 +173,8 @@ class Waterfall {
     const width = this.to - this.from;
     const step = niceStep(width / Math.max(1, Math.floor(this.axis.clientWidth / 84)));
     const ticks = [];
-    for (let time = Math.ceil(this.from / step) * step; time < this.to - step / 4; time += step) {
+    for (let time = Math.ceil(this.from / step) * step; time < this.to; time += step) {
+      if (((this.to - time) / width) * this.axis.clientWidth < 56) break; // no room for its text
       const tick = element("span", {}, time === 0 ? "0" : duration(time));
       tick.style.insetInlineStart = `${((time - this.from) / width) * 100}%`;
       ticks.push(tick);
