@@ -32,7 +32,7 @@ Headers = list[tuple[bytes, bytes]]
 
 SCRIPT: Final = "/static/toolbar.js"
 """The tag's script, under the toolbar's path."""
-TRACE_PAGE: Final = "/traces/"
+TRACE_PAGE: Final = "/t/"
 """A trace's page, under the toolbar's path, before the trace id."""
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
