@@ -48,7 +48,7 @@ document.documentElement.dataset.ran = tag.dataset.trace;
 if (!blocked.includes("connect")) fetch(base + "/api/traces").then(answer => answer.text());
 if (!blocked.includes("frame")) {
   const frame = document.createElement("iframe");
-  frame.src = base + "/traces/" + tag.dataset.trace;
+  frame.src = base + "/t/" + tag.dataset.trace;
   const show = () => document.body.append(frame);
   if (document.readyState === "loading") addEventListener("DOMContentLoaded", show); else show();
 }
@@ -62,8 +62,8 @@ DOCUMENT = (
 NOTHING: list[str] = []
 SCRIPT_ONLY = ["script"]
 NO_FRAME = ["api", "script"]
-NO_FETCH = ["script", "traces"]
-ALL = ["api", "script", "traces"]
+NO_FETCH = ["script", "t"]
+ALL = ["api", "script", "t"]
 
 POLICIES: dict[str, tuple[str, list[str]]] = {
     "nothing": ("", ALL),

@@ -26,7 +26,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 TAG = (
     f'<script src="/_toolbar/static/toolbar.js?v=0.1.0" data-trace="{TRACE}" data-base="/_toolbar"'
-    f' async></script><noscript><link rel="help" href="/_toolbar/traces/{TRACE}"></noscript>'
+    f' async></script><noscript><link rel="help" href="/_toolbar/t/{TRACE}"></noscript>'
 ).encode()
 ANY_TAG = re.compile(rb'<script[^>]* data-trace="[^>]*></script><noscript>.*?</noscript>')
 OWN = [

@@ -14,7 +14,7 @@ from __future__ import annotations
 import codecs
 import re
 import string
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from functools import lru_cache
 from html import escape
 from typing import Any, Final
@@ -32,7 +32,7 @@ Headers = list[tuple[bytes, bytes]]
 
 SCRIPT: Final = "/static/toolbar.js"
 """The tag's script, under the toolbar's path."""
-TRACE_PAGE: Final = "/traces/"
+TRACE_PAGE: Final = "/t/"
 """A trace's page, under the toolbar's path, before the trace id."""
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -92,6 +92,7 @@ class Injector:
         self._held: Message | None = None
         self._prolog: Prolog | None = None
         self._headers: Headers = []
+        self._decision = Decision(allowed=False)
         self._trace = ""
 
     async def send(self, message: Message) -> None:
@@ -160,8 +161,10 @@ class Injector:
             charset is None
             or not _asks_for_page(self._scope)
             or not _may_change_body(start, self._headers)
-            or not self._judge().allowed
         ):
+            return None
+        self._decision = self._judge()
+        if not self._decision.allowed:
             return None
         fragments = _values(self._scope["headers"], b"sec-fetch-dest") == [b"document"]
         return Prolog(labelled=charset != "", fragments=fragments)
@@ -176,7 +179,7 @@ class Injector:
         tagged = {**message, "body": body[:place] + tag + body[place:]} if tag else message
         return [*self._release(len(tag)), tagged]
 
-    def _judge(self, policies: Iterable[str] = ()) -> Decision:
+    def _judge(self, policies: Sequence[str] = ()) -> Decision:
         name, port = split_host(_values(self._scope["headers"], b"host")) or ("", None)
         site = self._scope.get("scheme", "http"), name, port
         prefix = self._prefix()
@@ -184,19 +187,19 @@ class Injector:
             self._headers,
             script=Url(*site, path=prefix + SCRIPT),
             pages=Url(*site, path=prefix + "/"),
-            metas=[*policies],
+            metas=policies,
         )
 
     def _prefix(self) -> str:
         root = self._scope.get("root_path", "").strip("/")
         return (f"/{quote(root)}" if root else "") + self._base
 
-    def _tag(self, policies: Iterable[str]) -> bytes:
+    def _tag(self, policies: Sequence[str]) -> bytes:
         """The tag, empty where the page's policies forbid it.
 
         Its `<noscript>` holds a `<link>`, for without scripts anything visible would end the head.
         """
-        decision = self._judge(policies)
+        decision = self._judge(policies) if policies else self._decision
         if not decision.allowed:
             return b""
         prefix = escape(self._prefix())

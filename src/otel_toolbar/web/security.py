@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
@@ -132,7 +133,7 @@ class Access:
         return (
             self.trust_peer
             and _peer_is_loopback(scope)
-            and not any(_tells_of_proxy(name.lower()) for name, _ in scope["headers"])
+            and not any(_tells_of_proxy(name) for name, _ in scope["headers"])
             and self._knows_host(scope)
         )
 
@@ -190,17 +191,22 @@ def split_host(values: list[bytes]) -> tuple[str, int | None] | None:
 
 def _peer_is_loopback(scope: Scope) -> bool:
     client = scope.get("client")
-    if not client:
-        return False
+    return bool(client) and _is_loopback(str(client[0]))
+
+
+@lru_cache(maxsize=256)
+def _is_loopback(host: str) -> bool:
     try:
-        address = ip_address(str(client[0]))
+        address = ip_address(host)
     except ValueError:  # a Unix socket, a test client
         return False
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (mapped or address).is_loopback
 
 
+@lru_cache(maxsize=256)
 def _tells_of_proxy(name: bytes) -> bool:
+    name = name.lower()
     return name in _PROXY_NAMES or name.startswith(_PROXY_PREFIXES)
 
 
