@@ -14,7 +14,7 @@ from otel_toolbar import guard
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
-NO_SKIPS = os.environ.get("OTEL_TOOLBAR_NO_SKIPS") == "1"
+NO_SKIPS = os.environ.get("TOOLBAR_TEST_NO_SKIPS") == "1"
 
 
 @pytest.hookimpl(wrapper=True)

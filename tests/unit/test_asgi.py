@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import os
 import random
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,6 +33,7 @@ from otel_toolbar.signals import queries
 from otel_toolbar.store.base import Query
 from tests.telemetry import Exchanged, exchange, http_scope, made_global
 
+EXAMPLES = int(os.environ.get("TOOLBAR_TEST_EXAMPLES", "3000"))
 TAG = re.compile(rb"<script[^>]*/_toolbar/.*?</noscript>", re.DOTALL)
 OURS = (b"server-timing", b"x-trace-id")
 
@@ -322,7 +324,7 @@ def responses(draw: Callable[..., Any]) -> tuple[list[dict[str, Any]], str]:
     return (messages[: len(messages) // 2] if ending == "early" else messages), ending
 
 
-@settings(max_examples=1500)
+@settings(max_examples=EXAMPLES // 2)
 @given(
     responses(),
     st.sampled_from(["GET", "HEAD", "POST"]),

@@ -16,8 +16,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Mount, Route
 
 from otel_toolbar.settings import Settings
+from otel_toolbar.signals import frameworks
 from otel_toolbar.store.base import Query
 from tests.telemetry import Telemetry, exchange, http_scope, made_global, telemetry, watched
+
+frameworks.install()
 
 
 @pytest.fixture
@@ -413,6 +416,10 @@ async def test_a_mounted_fastapi_app_makes_no_second_server_span(signals: Teleme
     outer = Starlette(routes=[Mount("/api", app=inner)])
     assert (await exchange(watched(outer), http_scope("/api/x"))).status == 200
     assert server_span(signals).attributes["toolbar.framework"] == "starlette"
+    spans = {(span.name, span.kind.name): span for span in signals.exported()}
+    mounted = spans["GET /api/x", "INTERNAL"]
+    assert mounted.parent.span_id == server_span(signals).context.span_id
+    assert spans["fastapi.endpoint", "INTERNAL"].parent.span_id == mounted.context.span_id
 
 
 async def test_fastapi_with_its_tracing_off_is_seen_by_a_span_of_ours(signals: Telemetry) -> None:

@@ -643,7 +643,7 @@ def without_tag(message: Message) -> tuple[Message, int]:
     return {**message, "body": content.replace(tags[0], b"")}, len(tags[0])
 
 
-EXAMPLES = int(os.environ.get("OTEL_TOOLBAR_TEST_EXAMPLES", "3000"))
+EXAMPLES = int(os.environ.get("TOOLBAR_TEST_EXAMPLES", "3000"))
 
 
 @settings(max_examples=EXAMPLES, deadline=None)

@@ -5,7 +5,6 @@ It only watches. Every message goes on as it came, and an error of ours costs a 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import Token
@@ -147,9 +146,6 @@ class Exchange:
                 processor.adopt(self._record, cast(Any, outer))
             elif not self._framework.makes_server_span:
                 self._make_current(self._start_own_span())
-                if "fastapi" in sys.modules:
-                    # Keeps a FastAPI app that is mounted further in from making a second one.
-                    self._scope.setdefault(_FASTAPI, None)
         except Exception:
             guard.failed("start of a request")
 
