@@ -184,6 +184,7 @@ EXCEPTION_EVENT = "exception"
 EXCEPTION_TYPE = _standard("exception.type", "string", "Class of the exception.")
 EXCEPTION_MESSAGE = _standard("exception.message", "string", "Its text, secrets masked.")
 EXCEPTION_STACKTRACE = _standard("exception.stacktrace", "string", "Its traceback.")
+EXCEPTION_ESCAPED = _standard("exception.escaped", "string", "Whether it left the span's scope.")
 
 # The resource.
 SERVICE_NAME = _standard("service.name", "string", "Name of the service.")

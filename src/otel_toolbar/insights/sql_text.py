@@ -81,6 +81,8 @@ def filled_in(statement: str, parameters: Mapping[str, str]) -> str:
     Positional placeholders take the parameters named 0, 1, 2, ...; one whose value was not kept
     stays a placeholder. Values were captured as text: what looks like a number is taken for one.
     """
+    if not parameters:
+        return statement
     position = 0
     parts: list[str] = []
     for token in tokens(statement):

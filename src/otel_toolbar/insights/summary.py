@@ -63,7 +63,7 @@ def summarize(trace: Trace, settings: Settings) -> Summary:
 def name(main: Span) -> str:
     """The span's name; where no route matched that is only the method, and the path is added."""
     path = reading.path(main)
-    bare = main.name == reading.method(main) or main.name in ("", "HTTP")
+    bare = main.name.removeprefix("HTTP ").removeprefix("HTTP") in ("", reading.method(main))
     return f"{reading.method(main)} {path}".strip() if bare and path else main.name
 
 

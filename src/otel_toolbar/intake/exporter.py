@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -42,5 +42,7 @@ def _by_trace(spans: Sequence[ReadableSpan]) -> dict[str, list[ReadableSpan]]:
 
 def _size(span: ReadableSpan) -> int:
     """Estimated bytes: texts count, the rest is about the same for every span."""
-    values = (span.attributes or {}).values()
-    return _SPAN_BYTES + sum(len(value) for value in values if isinstance(value, str))
+    attributes: Any = span.attributes or {}
+    # A copy first: the SDK's own mapping takes a lock for each value.
+    values = attributes.copy().values() if hasattr(attributes, "copy") else attributes.values()
+    return _SPAN_BYTES + sum([len(value) for value in values if isinstance(value, str)])

@@ -28,7 +28,6 @@ class Query:
     status: str = ""
     kind: str = ""
 
-
     def matches(self, summary: Summary) -> bool:
         """True when all conditions hold for a trace."""
         wanted = self.q.lower()
@@ -80,6 +79,10 @@ class Store(Protocol):
 
     def pin(self, trace_id: str, pinned: bool) -> bool:
         """Protect a trace from eviction and `clear`, or no longer. False when it is not known."""
+        ...
+
+    def pinned(self) -> frozenset[str]:
+        """Ids of the pinned traces."""
         ...
 
     def health(self) -> Health: ...

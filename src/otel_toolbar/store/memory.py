@@ -23,7 +23,7 @@ Live = Callable[[], Mapping[str, Sequence[Any]]]
 """Copies of the spans that run at this moment, by trace id."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Entry:
     """One trace. `fresh` spans wait for conversion, `spans` are converted."""
 
@@ -104,21 +104,26 @@ class MemoryStore:
                 entry.summary = None
             return entry is not None
 
+    def pinned(self) -> frozenset[str]:
+        with self._lock:
+            return frozenset(key for key, entry in self._entries.items() if entry.pinned)
+
     def health(self) -> Health:
         with self._lock:
             return Health(len(self._entries), self._size, self._evicted, self._dropped)
 
     def _evict(self) -> None:
-        """Let the oldest unpinned traces go until all bounds hold. Called with the lock."""
+        """Let the oldest unpinned traces go until all bounds hold. Called with the lock.
+
+        The newest stays in any case: it is the one that somebody is about to look at.
+        """
         options = self._options
         if options.store_max_age is not None:
             oldest = time.monotonic() - options.store_max_age / 1000
             self._forget(key for key, entry in self._entries.items() if entry.added < oldest)
-        while len(self._entries) > options.store_max_traces or (
-            self._size > options.store_max_bytes and len(self._entries) > 1
-        ):
-            victim = next((k for k, entry in self._entries.items() if not entry.pinned), None)
-            if victim is None:
+        while len(self._entries) > options.store_max_traces or self._size > options.store_max_bytes:
+            victim = next((key for key, entry in self._entries.items() if not entry.pinned), None)
+            if victim is None or victim == next(reversed(self._entries)):
                 return
             self._forget([victim])
 

@@ -7,10 +7,9 @@ ignored, as the specification demands. What is wrong is refused with its place: 
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from otel_toolbar.model import Event, Kind, Link, Scope, Span, Status, Value
@@ -189,26 +188,29 @@ def _value(value: Any, place: str, depth: int = 0) -> Value:
 
 
 def _scalar(given: Mapping[str, Any], place: str) -> Value:
-    if "stringValue" in given:
-        return _text(given["stringValue"])
-    if "intValue" in given:
-        number = _integer(given["intValue"])
-        if number is None:
-            raise OtlpError(f"{place}: intValue {given['intValue']!r} is no integer")
-        return number
-    if "doubleValue" in given:
-        try:
-            return float(given["doubleValue"])
-        except (TypeError, ValueError):
-            raise OtlpError(f"{place}: doubleValue is no number") from None
-    if "boolValue" in given:
-        return bool(given["boolValue"])
-    if "bytesValue" in given:
-        try:
-            return base64.b64decode(given["bytesValue"], validate=True)
-        except (TypeError, binascii.Error):
-            raise OtlpError(f"{place}: bytesValue is not base64") from None
+    for key, read in _SCALARS.items():
+        if key in given:
+            try:
+                return read(given[key])
+            except (TypeError, ValueError):
+                raise OtlpError(f"{place}: {key} {given[key]!r:.40} is none") from None
     return None
+
+
+def _int64(value: Any) -> int:
+    number = _integer(value)
+    if number is None:
+        raise ValueError(value)
+    return number
+
+
+_SCALARS: dict[str, Callable[[Any], Value]] = {
+    "stringValue": str,
+    "intValue": _int64,
+    "doubleValue": float,
+    "boolValue": bool,
+    "bytesValue": lambda value: base64.b64decode(value, validate=True),
+}
 
 
 def _items(owner: Any, key: str, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

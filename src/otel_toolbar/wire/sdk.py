@@ -22,8 +22,12 @@ def span_id(context: SpanContext) -> str:
     return format(context.span_id, "016x")
 
 
-def to_model(span: ReadableSpan) -> Span:
-    """The span as the model has it; of a running one the end is None."""
+def to_model(given: Any) -> Span:
+    """The span as the model has it; of a running one the end is None.
+
+    `given` is a `ReadableSpan`, or something that makes one with its method `readable`.
+    """
+    span: ReadableSpan = given if isinstance(given, ReadableSpan) else given.readable()
     context = cast(SpanContext, span.context)
     parent = span.parent
     status = span.status

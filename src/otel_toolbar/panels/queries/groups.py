@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 from otel_toolbar import semconv
@@ -27,6 +28,7 @@ def fingerprint(span: Span) -> str:
     return told or _digest(reading.statement(span) or reading.operation(span))
 
 
+@lru_cache(maxsize=1024)
 def _digest(statement: str) -> str:
     folded = " ".join(
         "?" if token.kind in ("string", "number", "parameter") else token.text
@@ -37,7 +39,10 @@ def _digest(statement: str) -> str:
 
 
 def has_placeholders(statement: str) -> bool:
-    return any(token.kind == "parameter" for token in sql_text.tokens(statement))
+    # Most statements without any are told by a glance: lexing thousands takes a page's time.
+    return any(sign in statement for sign in "?%:$") and any(
+        token.kind == "parameter" for token in sql_text.tokens(statement)
+    )
 
 
 def n_plus_one(trace: Trace, spans: Sequence[Span], settings: Settings) -> list[Repeat]:

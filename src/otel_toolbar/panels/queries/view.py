@@ -123,7 +123,9 @@ class QueriesView:
     found: bool
     running: bool
     count: int
-    """Including those that were not kept as spans."""
+    """Made before the response was complete; those that were not kept as spans included."""
+    afterwards: int
+    """Made by work after the response; no other figure counts them."""
     duration: float
     """In queries, together; more than the request's when they overlap."""
     share: float
@@ -147,20 +149,22 @@ def view(trace: Trace, settings: Settings) -> QueriesView:
     repeats = groups.n_plus_one(trace, spans, settings)
     queries = _queries(trace, spans, repeats, whole, settings)
     by_span = dict(zip((span.span_id for span in spans), queries, strict=True))
+    within = [query for query in queries if not query.detached]
     statements = _statements(queries, whole)
     told = _told(trace.main)
     return QueriesView(
         found=bool(queries) or told > 0,
         running=trace.running,
-        count=max(told, len(queries)),
-        duration=sum(query.duration for query in queries),
+        count=max(told, len(within)),
+        afterwards=len(queries) - len(within),
+        duration=sum(query.duration for query in within),
         share=_share(groups.union(trace, spans), whole),
-        rows=sum(query.rows or 0 for query in queries),
-        slow=sum(query.slow for query in queries),
-        duplicates=sum(query.duplicate for query in queries),
-        similar=sum(g.count - 1 - g.duplicates for g in statements),
+        rows=sum(query.rows or 0 for query in within),
+        slow=sum(query.slow for query in within),
+        duplicates=sum(query.duplicate for query in within),
+        similar=_similar(within),
         errors=sum(bool(query.error) for query in queries),
-        dropped=max(0, told - len(queries)),
+        dropped=max(0, told - len(within)),
         systems=tuple(sorted({query.system for query in queries if query.system})),
         n_plus_one=tuple(_n_plus_one(group, by_span, whole) for group in repeats),
         statements=statements,
@@ -254,6 +258,12 @@ def _query(
         n_plus_one=n_plus_one,
         statement_group=groups.fingerprint(span),
     )
+
+
+def _similar(queries: Sequence[Query]) -> int:
+    """Repeats of a statement that are no duplicates."""
+    statements = {query.statement_group for query in queries}
+    return len(queries) - len(statements) - sum(query.duplicate for query in queries)
 
 
 def _summary(span: Span) -> str:

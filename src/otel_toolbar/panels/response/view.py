@@ -32,7 +32,8 @@ class ResponseView:
     encoding: str
     location: str
     """Where a redirect leads."""
-    streamed: bool
+    streamed: bool | None
+    """None when that was not recorded."""
     chunks: int | None
     first_byte: float | None
     """From the start to the first byte of the body, in s."""
@@ -56,7 +57,7 @@ def view(trace: Trace, settings: Settings) -> ResponseView:  # noqa: ARG001 - th
         declared_size=_whole(_first(headers, "content-length")),
         encoding=_first(headers, "content-encoding"),
         location=_first(headers, "location"),
-        streamed=main is not None and main.flag(semconv.RESPONSE_STREAMED),
+        streamed=_streamed(main),
         chunks=reading.integer(main, semconv.RESPONSE_CHUNKS) if main else None,
         first_byte=reading.number(main, semconv.RESPONSE_FIRST_BYTE) if main else None,
         duration=None if main is None or main.end is None else seconds(main.end - main.start),
@@ -89,6 +90,12 @@ def _size(main: Span | None) -> int | None:
     if main is None:
         return None
     return reading.integer(main, semconv.HTTP_RESPONSE_BODY_SIZE, semconv.OLD_HTTP_RESPONSE_SIZE)
+
+
+def _streamed(main: Span | None) -> bool | None:
+    if main is None or semconv.RESPONSE_STREAMED not in main.attributes:
+        return None
+    return main.flag(semconv.RESPONSE_STREAMED)
 
 
 def _first(headers: dict[str, tuple[str, ...]], name: str) -> str:

@@ -129,7 +129,8 @@ def _parts(trace: Trace, main: Span, whole: int) -> tuple[Part, ...]:
 
 
 def _slowest(trace: Trace, whole: int) -> tuple[Slow, ...]:
-    timed = sorted(((trace.self_time(span), span.span_id) for span in trace.spans), reverse=True)
+    within = (span for span in trace.spans if not span.flag(semconv.DETACHED))
+    timed = sorted(((trace.self_time(span), span.span_id) for span in within), reverse=True)
     return tuple(
         _slow(trace, trace.by_id[span_id], own, whole) for own, span_id in timed[:_SLOWEST] if own
     )

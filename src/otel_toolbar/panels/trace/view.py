@@ -209,7 +209,8 @@ def _text(span: Span) -> str:
         or reading.text(span, semconv.URL_FULL, semconv.OLD_HTTP_URL, semconv.TEMPLATE_NAME)
         or reading.path(span)
     )
-    return " ".join(told[: 2 * _TEXT].split())[:_TEXT]
+    text = " ".join(told[: 2 * _TEXT].split())[:_TEXT]
+    return "" if text in span.name else text
 
 
 def _mark(trace: Trace, event: Event) -> Mark:

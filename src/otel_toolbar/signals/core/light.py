@@ -35,6 +35,7 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 from otel_toolbar import guard, semconv
 
+from . import masking
 from . import record as records
 
 _ids = random.Random()  # noqa: S311 - not the module's generator: a seeded app must stay as seeded
@@ -69,23 +70,33 @@ def start(
     return span
 
 
+def possible() -> bool:
+    """True in a request that has its SERVER span: there `start` makes a light span."""
+    record = records.current()
+    return record is not None and record.server is not None
+
+
 def late(span: Span, key: str, value: AttributeValue) -> None:
     """Set a fact that is known only after the span's end, such as the rows fetched from a query.
 
     It is lost when the span has already been handed on: after the request, or outside of one.
     """
     if isinstance(span, LightSpan):
-        span.attributes[key] = value
+        if span.record is not None:
+            span.attributes[key] = value
     elif span.is_recording():
         span.set_attribute(key, value)
+
+
+_NO_LIMITS = SpanLimits()
 
 
 class LightSpan(Span):
     """A recording span in slots. Not for exporters: see `readable`."""
 
     __slots__ = (
-        "attributes", "context", "emitted", "end_time", "events", "kind", "links", "name",
-        "parent", "record", "scope", "start_time", "status",
+        "attributes", "context", "end_time", "events", "kind", "limits", "links", "name",
+        "parent", "record", "resource", "scope", "start_time", "status",
     )  # fmt: skip
 
     def __init__(
@@ -103,7 +114,10 @@ class LightSpan(Span):
         self.attributes = attributes
         self.scope = scope
         self.parent = parent
-        self.record = record
+        self.record: records.Record | None = record
+        """Its request; None once the span has been handed on."""
+        self.resource = _resource(record)
+        self.limits = _NO_LIMITS
         self.links = links
         self.events: list[tuple[str, int, Mapping[str, Any]]] | None = None
         self.status: Status | None = None
@@ -112,11 +126,6 @@ class LightSpan(Span):
         )
         self.start_time = time.time_ns()
         self.end_time: int | None = None
-        self.emitted = False
-
-    @property
-    def resource(self) -> Resource:
-        return _resource(self.record)
 
     def get_span_context(self) -> SpanContext:
         return self.context
@@ -161,12 +170,11 @@ class LightSpan(Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        kind = type(exception)
         facts: dict[str, Any] = {
-            semconv.EXCEPTION_TYPE: exception_type(kind),
+            semconv.EXCEPTION_TYPE: exception_type(type(exception)),
             semconv.EXCEPTION_MESSAGE: str(exception),
             semconv.EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception)),
-            "exception.escaped": str(escaped),
+            semconv.EXCEPTION_ESCAPED: str(escaped),
         }
         self.add_event(semconv.EXCEPTION_EVENT, facts | dict(attributes or {}), timestamp)
 
@@ -174,8 +182,29 @@ class LightSpan(Span):
         if self.end_time is not None:
             return
         self.end_time = end_time or time.time_ns()
-        if self.record.closed:
+        if self.record is not None and self.record.closed:
             emit(self.record, [self])
+
+    def readable(self) -> ReadableSpan:
+        """The ordinary span that exporters expect: values cleaned, `OTEL_*_LIMIT` applied."""
+        limits = self.limits
+        return ReadableSpan(
+            name=self.name,
+            context=self.context,
+            parent=self.parent if self.parent.span_id else None,
+            resource=self.resource,
+            attributes=_bounded(self.attributes, limits.max_span_attributes, limits),
+            events=[
+                Event(name, _bounded(facts, limits.max_event_attributes, limits), at)
+                for name, at, facts in (self.events or [])[-(limits.max_events or 128) :]
+            ],
+            links=(self.links or [])[-(limits.max_links or 128) :],
+            kind=self.kind,
+            status=self.status or Status(),
+            start_time=self.start_time,
+            end_time=self.end_time,
+            instrumentation_scope=self.scope,
+        )
 
 
 def exception_type(kind: type[BaseException]) -> str:
@@ -184,54 +213,58 @@ def exception_type(kind: type[BaseException]) -> str:
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
+def record_exception(span: Span, error: BaseException) -> None:
+    """Add an exception to a span as an event, secrets in its text masked."""
+    span.add_event(
+        semconv.EXCEPTION_EVENT,
+        {
+            semconv.EXCEPTION_TYPE: exception_type(type(error)),
+            semconv.EXCEPTION_MESSAGE: masking.text(str(error)),
+            semconv.EXCEPTION_STACKTRACE: masking.text("".join(traceback.format_exception(error))),
+        },
+    )
+
+
 def new_span_id() -> int:
     """A random span id, never 0."""
     return _ids.getrandbits(64) or 1
 
 
 def emit(record: records.Record, spans: Sequence[LightSpan]) -> None:
-    """Hand ended light spans to the processors of their SERVER span's provider, as `ReadableSpan`s."""
-    processor = _chain(record)
-    if processor is None:
-        return
-    for span in spans:
+    """Hand ended light spans to the processors of their SERVER span's provider.
+
+    Ours takes them as they are, for most are never looked at; others get `ReadableSpan`s.
+    """
+    taken = [span for span in spans if _take(span)]
+    converted: list[ReadableSpan] | None = None
+    for processor in _processors(record) if taken else ():
         try:
-            if _take(span):
-                processor.on_end(readable(span))
+            take_all = getattr(processor, TAKES_ALL, None)
+            if take_all is not None:
+                take_all(taken)
+                continue
+            if converted is None:
+                converted = [span.readable() for span in taken]
+            for span in converted:
+                processor.on_end(span)
         except Exception:
-            guard.failed("handing on a light span")
+            guard.failed("handing on light spans")
 
 
 _taking = threading.Lock()
 
 
 def _take(span: LightSpan) -> bool:
-    """True for one caller only: a thread may end a span in the moment its request is drained."""
+    """True for one caller only: a thread may end a span in the moment its request is drained.
+
+    From here on the span is nobody's to write, and it lets go of its request.
+    """
     with _taking:
-        taken, span.emitted = span.emitted, True
-    return not taken
-
-
-def readable(span: LightSpan) -> ReadableSpan:
-    """The ordinary span that exporters expect: values cleaned, `OTEL_*_LIMIT` applied."""
-    limits = _limits(span.record)
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent if span.parent.span_id else None,
-        resource=span.resource,
-        attributes=_bounded(span.attributes, limits.max_span_attributes, limits),
-        events=[
-            Event(name, _bounded(facts, limits.max_event_attributes, limits), at)
-            for name, at, facts in (span.events or [])[-(limits.max_events or 128) :]
-        ],
-        links=(span.links or [])[-(limits.max_links or 128) :],
-        kind=span.kind,
-        status=span.status or Status(),
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.scope,
-    )
+        record, span.record = span.record, None
+    if record is None:
+        return False
+    span.limits = _limits(record)
+    return True
 
 
 def _bounded(attributes: Mapping[str, Any], most: int | None, limits: SpanLimits) -> Any:
@@ -274,11 +307,19 @@ def _resource(record: records.Record) -> Resource:
 
 
 def _limits(record: records.Record) -> SpanLimits:
-    return getattr(record.server, "_limits", None) or SpanLimits()
+    return getattr(record.server, "_limits", None) or _NO_LIMITS
 
 
-def _chain(record: records.Record) -> SpanProcessor | None:
-    return getattr(record.server, "_span_processor", None)
+TAKES_ALL = "otel_toolbar_take_all"
+"""Name of the method of our processor that takes many spans at once; others are called for each."""
+
+
+def _processors(record: records.Record) -> Sequence[SpanProcessor]:
+    """The provider's processors; the chain itself when its parts cannot be seen."""
+    chain = getattr(record.server, "_span_processor", None)
+    if chain is None:
+        return ()
+    return getattr(chain, "_span_processors", (chain,))
 
 
 _SILENT = {
@@ -288,9 +329,8 @@ _SILENT = {
 
 def _with_on_start(record: records.Record) -> Sequence[SpanProcessor]:
     """Processors of others that want to know of a start: few have any use for it."""
-    processors = getattr(_chain(record), "_span_processors", ())
     return [
         processor
-        for processor in processors
-        if type(processor).on_start not in _SILENT and not getattr(processor, "otel_toolbar", False)
+        for processor in _processors(record)
+        if type(processor).on_start not in _SILENT and not hasattr(processor, TAKES_ALL)
     ]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.util.types import AttributeValue
 
 from otel_toolbar import guard, semconv
 
@@ -24,10 +25,13 @@ from . import record as records
 MAX_LIVE = 10_000
 """Running SDK spans remembered for the live view; some instrumentations never end theirs."""
 
+KEPT_BACK = 500
+"""Ended SDK spans of a running request that are handed on together at its end, at most."""
+
 INLINE = 200
 """Light spans converted where the request ends; more of them are converted in a thread."""
 
-Export = Callable[[Sequence[ReadableSpan]], Any]
+Export = Callable[[Sequence[Any]], Any]
 
 
 _open: dict[int, records.Record] = {}
@@ -50,6 +54,7 @@ def adopt(record: records.Record, span: Span) -> None:
     On this instance only: attributes cannot be added any more in `_on_ending` or `on_end`.
     """
     record.server = span
+    record.trace_id = span.get_span_context().trace_id
     _open[span.get_span_context().span_id] = record
     if len(_open) > MAX_LIVE:  # SERVER spans that nobody ends
         _open.pop(next(iter(_open)), None)
@@ -59,7 +64,7 @@ def adopt(record: records.Record, span: Span) -> None:
         ended = end_time or time.time_ns()
         if not record.closed:
             try:
-                span.set_attributes(record.summary())
+                set_clean(span, record.summary())
             except Exception:
                 guard.failed("summary of a request")
             record.close()
@@ -68,10 +73,27 @@ def adopt(record: records.Record, span: Span) -> None:
     span.end = end
 
 
+def set_clean(span: Span, attributes: Mapping[str, AttributeValue]) -> None:
+    """`span.set_attributes` for values that need no cleaning.
+
+    The SDK's cleaning of two dozen values is a fifth of what watching a JSON request costs (measured).
+    Where its insides are not as known, or a limit applies, the ordinary way is taken.
+    """
+    bounded: Any = getattr(span, "_attributes", None)
+    known = getattr(bounded, "_dict", None)
+    if (
+        type(known) is dict
+        and bounded.max_value_len is None
+        and (bounded.maxlen is None or len(known) + len(attributes) <= bounded.maxlen)
+    ):
+        with bounded._lock:  # noqa: SLF001
+            known.update(attributes)
+    else:
+        span.set_attributes(attributes)
+
+
 class ToolbarProcessor(SpanProcessor):
     """See the module. `export` takes ended spans; it must be quick and must not raise."""
-
-    otel_toolbar = True
 
     def __init__(self, export: Export) -> None:
         self._export = export
@@ -81,11 +103,12 @@ class ToolbarProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         try:
             self._remember(span)
-            _mask_urls(span)
+            if span.kind is not SpanKind.INTERNAL:
+                _mask_urls(span)
             record = records.current()
             if record is None:
                 return
-            if record.closed:
+            if record.closed_at:
                 span.set_attribute(semconv.DETACHED, True)
             elif record.server is None and span.kind is SpanKind.SERVER:
                 adopt(record, span)
@@ -94,26 +117,45 @@ class ToolbarProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         try:
-            span_id = span.context.span_id if span.context else 0
-            self._live.pop(span_id, None)
-            record = _open.pop(span_id, None)
-            if record is not None:
+            context = cast(SpanContext, span.context)
+            self._live.pop(context.span_id, None)
+            record = records.current()
+            if record is not None and record.trace_id == context.trace_id and not record.closed_at:
+                self._keep_back(record, span)
+                return
+            record = _open.pop(context.span_id, None)
+            if record is None:
+                self._export((span,))
+            else:
                 self._drain(record)
-            self._export((span,))
+                self._export((*record.ended, span))
         except Exception:
             guard.failed("end of a span")
+
+    def otel_toolbar_take_all(self, spans: Sequence[light.LightSpan]) -> None:
+        """Take ended light spans, many at once; they are converted when somebody looks."""
+        self._export(spans)
 
     def live(self) -> list[ReadableSpan]:
         """Copies of the spans that run at this moment, light ones too."""
         copies = [_copy(span) for span in list(self._live.values())]
         for record in list(_open.values()):
-            copies += [light.readable(span) for span in list(record.spans)]
+            copies += record.ended
+            copies += [span.readable() for span in list(record.spans)]
         return copies
 
+    def _keep_back(self, record: records.Record, span: ReadableSpan) -> None:
+        """Keep a span of a running request until its SERVER span ends: one hand-over for all."""
+        record.ended.append(span)
+        if len(record.ended) >= KEPT_BACK:
+            ended, record.ended = record.ended, []
+            self._export(ended)
+
     def _remember(self, span: Span) -> None:
-        self._live[span.get_span_context().span_id] = span
-        if len(self._live) > MAX_LIVE:
-            self._live.pop(next(iter(self._live)), None)
+        live = self._live
+        live[span.get_span_context().span_id] = span
+        if len(live) > MAX_LIVE:
+            live.pop(next(iter(live)), None)
 
     def _drain(self, record: records.Record) -> None:
         """Emit the record's ended light spans before their SERVER span goes on.
@@ -167,8 +209,9 @@ _URLS = {
 
 def _mask_urls(span: Span) -> None:
     """Mask secrets in the URLs that frameworks and clients put on their spans."""
-    if span.kind is not SpanKind.SERVER and span.kind is not SpanKind.CLIENT:
-        return
+    scope = span.instrumentation_scope
+    if scope is not None and scope.name.startswith("otel_toolbar."):
+        return  # ours are masked before they are put on
     known = span.attributes or {}
     for key, clean in _URLS.items():
         given = known.get(key)

@@ -18,7 +18,7 @@ from opentelemetry.util.types import AttributeValue
 from otel_toolbar import guard, semconv
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import Span
+    from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from .light import LightSpan
 
@@ -44,12 +44,27 @@ class Record:
     in `dropped`. `closed` says that the SERVER span has ended: what comes later is detached work.
     """
 
-    __slots__ = ("closed_at", "dropped", "later", "limit", "route", "server", "spans", "subjects")
+    __slots__ = (
+        "closed_at",
+        "dropped",
+        "ended",
+        "later",
+        "limit",
+        "route",
+        "server",
+        "spans",
+        "subjects",
+        "trace_id",
+    )
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.server: Span | None = None
+        self.trace_id = 0
+        """Of the SERVER span; 0 before there is one."""
         self.spans: list[LightSpan] = []
+        self.ended: list[ReadableSpan] = []
+        """SDK spans that have ended, kept back to be handed on together with the SERVER span."""
         self.subjects: dict[str, Subject] = {}
         self.dropped = 0
         self.route: str | None = None

@@ -1,57 +1,11 @@
-"""What a framework tells only from inside: the route template of Quart and of Django."""
+"""What can be had from a framework only from inside of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import wrapt
-
-from otel_toolbar import guard
-from otel_toolbar.signals.core import record as records
-
-Arguments = tuple[Any, ...]
-Keywords = dict[str, Any]
+from . import fastapi, routes
 
 
 def install() -> None:
-    """Put the hooks in as soon as the framework's module is imported."""
-    wrapt.register_post_import_hook(
-        _after("RequestContext.match_request", _note_quart), "quart.ctx"
-    )
-    wrapt.register_post_import_hook(
-        _after("BaseHandler.resolve_request", _note_django), "django.core.handlers.base"
-    )
-
-
-def _after(method: str, note: Callable[[Any, Any], str | None]) -> Callable[[Any], None]:
-    """A hook that calls `note(instance, result)` after `method` and keeps the route it returns."""
-
-    def hook(module: Any) -> None:
-        def wrapper(
-            real: Callable[..., Any], instance: Any, args: Arguments, kwargs: Keywords
-        ) -> Any:
-            result = real(*args, **kwargs)
-            try:
-                record = records.current()
-                if record is not None:
-                    record.route = note(instance, result)
-            except Exception:
-                guard.failed(f"route of {module.__name__}")
-            return result
-
-        try:
-            wrapt.wrap_function_wrapper(module, method, wrapper)
-        except Exception:  # a version without that method
-            guard.failed(f"hook of {module.__name__}")
-
-    return hook
-
-
-def _note_quart(context: Any, _: Any) -> str | None:
-    rule = getattr(context.request_websocket, "url_rule", None)
-    return None if rule is None else str(rule.rule)
-
-
-def _note_django(_: Any, match: Any) -> str | None:
-    return "/" + str(match.route).lstrip("/")
+    """Put the hooks in; each takes effect when its framework is imported."""
+    routes.install()
+    fastapi.install()

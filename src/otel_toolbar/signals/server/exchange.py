@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import Token
+from functools import lru_cache
 from typing import Any, cast
 
 from opentelemetry import context as otel_context
@@ -20,9 +20,9 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 
 import otel_toolbar
 from otel_toolbar import guard, semconv
-from otel_toolbar.signals.core import masking, processor
+from otel_toolbar.signals.core import processor
 from otel_toolbar.signals.core import record as records
-from otel_toolbar.signals.core.light import exception_type
+from otel_toolbar.signals.core.light import exception_type, record_exception
 
 from . import attributes, route
 from .framework import Framework
@@ -54,7 +54,7 @@ class Exchange:
         self._response_headers: attributes.Headers = ()
         self._received = self._sent = self._chunks = 0
         self._first_byte = 0
-        self._trailers = self._complete = self._disconnected = False
+        self._trailers = self._complete = self._disconnected = self._raised = False
 
     def traceparent(self) -> str | None:
         """The SERVER span as W3C `traceparent`; None when there is none."""
@@ -113,14 +113,18 @@ class Exchange:
         if self._disconnected and not self._complete:
             facts[semconv.REQUEST_DISCONNECTED] = True
         facts.update(_endpoint(self._scope))
+        if self._own is None:
+            facts.update(attributes.of_client(self._scope))
         self._name(span, facts)
         self._note_status(span)
         return facts
 
     def _name(self, span: Span, facts: attributes.Attributes) -> None:
         """Put the route on a span of ours; a framework names its own."""
+        if self._own is None and self._is_named(span):
+            return
         template = self._record.route or route.of(self._scope)
-        if template is not None and (self._own is not None or not self._is_named(span)):
+        if template is not None:
             facts[semconv.HTTP_ROUTE] = template
             span.update_name(f"{attributes.span_method(self._scope)} {template}")
 
@@ -129,11 +133,11 @@ class Exchange:
         return semconv.HTTP_ROUTE in (getattr(span, "attributes", None) or ())
 
     def _note_status(self, span: Span) -> None:
-        if self._own is not None and self._status >= 500:
+        if self._own is not None and self._status >= 500 and not self._raised:
             span.set_attribute(semconv.ERROR_TYPE, str(self._status))
             span.set_status(StatusCode.ERROR)
         for error in _fastapi_errors(self._scope)[-1:]:
-            _record_exception(span, error)
+            record_exception(span, error)
 
     def _begin(self) -> None:
         try:
@@ -151,8 +155,7 @@ class Exchange:
 
     def _start_own_span(self) -> tuple[Span, Context]:
         context = _extract(self._scope)
-        tracer = trace.get_tracer(SCOPE_NAME, otel_toolbar.__version__)
-        span = tracer.start_span(
+        span = _tracer(trace.get_tracer_provider()).start_span(
             attributes.span_method(self._scope),
             context=context,
             kind=SpanKind.SERVER,
@@ -209,13 +212,14 @@ class Exchange:
 
     def _failed(self, error: BaseException) -> None:
         try:
+            self._raised = True
             if self._record.server is None:
                 self._start_own_span()
             span = self._own
             if span is not None and span.is_recording():
                 span.set_attribute(semconv.ERROR_TYPE, exception_type(type(error)))
                 span.set_status(StatusCode.ERROR)
-                _record_exception(span, error)
+                record_exception(span, error)
         except Exception:
             guard.failed("error of a request")
 
@@ -227,6 +231,12 @@ class Exchange:
                 self._own.end()
         except Exception:
             guard.failed("end of a request")
+
+
+@lru_cache(maxsize=1)
+def _tracer(provider: trace.TracerProvider) -> trace.Tracer:
+    """Our tracer of the provider of the moment; the SDK takes 10 us to look one up."""
+    return provider.get_tracer(SCOPE_NAME, otel_toolbar.__version__)
 
 
 class _ScopeGetter(Getter[Scope]):
@@ -252,18 +262,6 @@ def _extract(scope: Scope) -> Context:
         return propagate.extract(scope, context=here, getter=_GETTER)
     except Exception:  # malformed headers mean a fresh trace
         return here
-
-
-def _record_exception(span: Span, error: BaseException) -> None:
-    """The exception as an event of `span`, secrets in its text masked."""
-    span.add_event(
-        semconv.EXCEPTION_EVENT,
-        {
-            semconv.EXCEPTION_TYPE: exception_type(type(error)),
-            semconv.EXCEPTION_MESSAGE: masking.text(str(error)),
-            semconv.EXCEPTION_STACKTRACE: masking.text("".join(traceback.format_exception(error))),
-        },
-    )
 
 
 def _fastapi_errors(scope: Scope) -> list[BaseException]:

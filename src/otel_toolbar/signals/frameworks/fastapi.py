@@ -1,0 +1,79 @@
+"""Makes light spans of FastAPI's own operation spans: `fastapi.endpoint`, `.dependencies` and so on.
+
+They come three to a request, and as SDK spans they cost more than all else that is recorded of a JSON
+request (measured: `make bench`). The SERVER span stays the SDK's. Should FastAPI change what is hooked
+here, its spans stay as it makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import wrapt
+from opentelemetry import trace
+from opentelemetry.sdk.trace import Tracer
+from opentelemetry.trace import Span, SpanKind
+
+from otel_toolbar import guard
+from otel_toolbar.signals.core import light
+
+MODULE = "fastapi.telemetry._asgi"
+
+
+def install() -> None:
+    wrapt.register_post_import_hook(_hook, MODULE)
+
+
+def _hook(module: Any) -> None:
+    try:
+        wrapt.wrap_function_wrapper(module, "NativeTelemetry._get_tracer", _light_tracer)
+    except Exception:
+        guard.failed(f"hook of {MODULE}")
+
+
+def _light_tracer(
+    real: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    tracer = real(*args, **kwargs)
+    return LightTracer.of(tracer) if isinstance(tracer, Tracer) else tracer
+
+
+class LightTracer(trace.Tracer):
+    """An SDK tracer whose internal spans are light while a request runs."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._scope = tracer._instrumentation_scope  # noqa: SLF001
+
+    @classmethod
+    def of(cls, tracer: Tracer) -> LightTracer:
+        """The one for `tracer`: FastAPI asks for it at every request."""
+        known = getattr(tracer, "_otel_toolbar_light", None)
+        if known is None:
+            known = cls(tracer)
+            setattr(tracer, "_otel_toolbar_light", known)  # noqa: B010
+        return known
+
+    def start_span(self, *args: Any, **kwargs: Any) -> Span:
+        return self._tracer.start_span(*args, **kwargs)
+
+    @contextmanager
+    def start_as_current_span(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, name: str, *args: Any, attributes: Any = None, **kwargs: Any
+    ) -> Iterator[Span]:
+        if args or not light.possible():
+            with self._tracer.start_as_current_span(
+                name, *args, attributes=attributes, **kwargs
+            ) as span:
+                yield span
+            return
+        span = light.start(name, SpanKind.INTERNAL, dict(attributes or {}), self._scope)
+        with trace.use_span(
+            span,
+            end_on_exit=True,
+            record_exception=kwargs.get("record_exception", True),
+            set_status_on_exception=kwargs.get("set_status_on_exception", True),
+        ):
+            yield span

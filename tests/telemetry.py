@@ -1,0 +1,195 @@
+"""Drives ASGI apps in process with the real SDK, and writes telemetry down for whole snapshots.
+
+Ids, times and paths of this machine are left out or made stable; everything else is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import Sampler
+
+from otel_toolbar.intake.exporter import StoreExporter
+from otel_toolbar.settings import Settings
+from otel_toolbar.signals.core.processor import RecordEverything, ToolbarProcessor
+from otel_toolbar.signals.server import Exchange, detect
+from otel_toolbar.store.memory import MemoryStore
+from otel_toolbar.wire import sdk
+
+ROOT = Path(__file__).parents[1]
+
+VOLATILE = {
+    "toolbar.cpu.time",
+    "toolbar.queries.duration",
+    "toolbar.response.first_byte",
+    "code.line.number",
+    "code.stacktrace",
+    "exception.stacktrace",
+}
+"""Attributes that differ from run to run, or with every edit of a test."""
+
+
+@dataclass
+class Telemetry:
+    """A provider as the distro sets it up, with a store and an exporter of others."""
+
+    provider: TracerProvider
+    exporter: InMemorySpanExporter
+    store: MemoryStore
+    processor: ToolbarProcessor
+
+    def exported(self) -> list[ReadableSpan]:
+        """What an exporter got: sampled spans only."""
+        self.processor.force_flush()
+        return list(self.exporter.get_finished_spans())
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        return written_down(self.exported())
+
+    def clear(self) -> None:
+        self.exporter.clear()
+        self.store.clear()
+
+
+def telemetry(options: Settings | None = None, sampler: Sampler | None = None) -> Telemetry:
+    options = options or Settings()
+    store = MemoryStore(options, sdk.to_model)
+    processor = ToolbarProcessor(StoreExporter(store).export)
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(resource=Resource({"service.name": "test"}), sampler=sampler)
+    provider.sampler = RecordEverything(provider.sampler)
+    provider.add_span_processor(processor)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return Telemetry(provider, exporter, store, processor)
+
+
+@contextmanager
+def made_global(provider: TracerProvider) -> Iterator[None]:
+    """Make a provider the global one for a while, which the API allows only once."""
+    from opentelemetry import trace
+
+    before = trace._TRACER_PROVIDER
+    trace._TRACER_PROVIDER = provider
+    try:
+        yield
+    finally:
+        trace._TRACER_PROVIDER = before
+
+
+def written_down(spans: Sequence[ReadableSpan]) -> list[dict[str, Any]]:
+    """Spans in order of start: names, parents by name, kinds, attributes, events, status."""
+    names = {span.context.span_id: span.name for span in spans}
+    return [
+        {
+            "name": span.name,
+            "kind": span.kind.name,
+            "parent": names.get(span.parent.span_id, "?") if span.parent else None,
+            "attributes": {
+                key: _stable(key, value) for key, value in sorted((span.attributes or {}).items())
+            },
+            **({"status": span.status.status_code.name} if span.status.status_code.value else {}),
+            **(
+                {
+                    "events": [
+                        (
+                            event.name,
+                            {k: _stable(k, v) for k, v in (event.attributes or {}).items()},
+                        )
+                        for event in span.events
+                    ]
+                }
+                if span.events
+                else {}
+            ),
+        }
+        for span in sorted(spans, key=lambda span: span.start_time or 0)
+    ]
+
+
+def _stable(key: str, value: Any) -> Any:
+    if key in VOLATILE:
+        return "..."
+    if isinstance(value, str):
+        return value.replace(str(ROOT), "")
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass
+class Exchanged:
+    """What a server would have got from an app, and whether the app raised."""
+
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    error: BaseException | None = None
+
+    @property
+    def status(self) -> int:
+        return self.messages[0]["status"]
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return list(self.messages[0]["headers"])
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.messages[1:])
+
+
+def http_scope(path: str = "/", **more: Any) -> dict[str, Any]:
+    """A scope as uvicorn makes it, for a client on this machine."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode("utf-8", "surrogateescape"),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"localhost:8000")],
+        "client": ("127.0.0.1", 5000),
+        "server": ("127.0.0.1", 8000),
+        "state": {},
+    } | more
+
+
+async def exchange(
+    app: Callable[..., Any], scope: dict[str, Any], body: Sequence[bytes] = (b"",)
+) -> Exchanged:
+    """One HTTP exchange; what the app raises is kept, not raised."""
+    done = Exchanged()
+    incoming = [
+        {"type": "http.request", "body": part, "more_body": place < len(body) - 1}
+        for place, part in enumerate(body)
+    ]
+
+    async def receive() -> dict[str, Any]:
+        return incoming.pop(0) if incoming else {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        done.messages.append(message)
+
+    try:
+        await app(scope, receive, send)
+    except BaseException as error:
+        done.error = error
+    return done
+
+
+def watched(app: Any, options: Settings | None = None) -> Callable[..., Any]:
+    """`app` with the emitting side around it, nothing else: no tag, no pages."""
+    framework = detect(app)
+    limit = (options or Settings()).max_spans
+
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        await Exchange(scope, framework, limit).run(app, receive, send)
+
+    return outer

@@ -1,0 +1,106 @@
+"""Whatever spans come: no view, badge, summary or page raises, and nothing becomes markup or bad JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_toolbar import panels, semconv
+from otel_toolbar.insights.summary import summarize
+from otel_toolbar.model import Event, Kind, Link, Scope, Span, Status, Trace
+from otel_toolbar.panels.contract import Badge
+from otel_toolbar.panels.trace.view import span_view
+from otel_toolbar.settings import Settings
+from otel_toolbar.web import render
+from tests import recorded
+
+IDS = [f"{number:016x}" for number in range(1, 6)]
+CONTEXT = render.Context("/_toolbar", Settings())
+
+texts = st.text(max_size=30) | st.sampled_from(
+    ["", "\ud800", "<script>alert(1)</script>", "{{7*7}}", "'\"><b>", "SELECT 1 -- '", "/*", "'" * 9, "²"]
+)
+scalars = (
+    texts
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.binary(max_size=8)
+    | st.none()
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(tuple) | st.dictionaries(texts, inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+keys = st.sampled_from([*semconv.ATTRIBUTES]) | st.sampled_from(
+    [key + "x" for key in semconv.ATTRIBUTES if key.endswith(".")]
+    + ["http.response.header." + name for name in ("set-cookie", "server-timing", "content-type")]
+    + ["http.request.header." + name for name in ("cookie", "traceparent", "content_length")]
+)
+attributes = st.dictionaries(keys | texts, values, max_size=8)
+times = st.integers(0, 200) | st.integers(-(2**64), 2**64)
+
+spans = st.builds(
+    Span,
+    trace_id=st.just("a" * 32),
+    span_id=st.sampled_from(IDS),
+    parent_id=st.none() | st.sampled_from(IDS),
+    name=texts,
+    kind=st.sampled_from(Kind),
+    start=times,
+    end=st.none() | times,
+    attributes=attributes,
+    status=st.sampled_from(Status),
+    status_message=texts,
+    events=st.lists(
+        st.builds(Event, texts | st.just("exception"), times, attributes), max_size=2
+    ).map(tuple),
+    links=st.lists(st.builds(Link, texts, texts, attributes), max_size=1).map(tuple),
+    scope=st.builds(Scope, texts, texts),
+    resource=attributes,
+    remote_parent=st.booleans(),
+    dropped=st.integers(0, 3),
+)
+
+
+def plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(spans, max_size=6), times)
+def test_no_trace_breaks_a_panel(parts: list[Span], now: int) -> None:
+    trace = Trace.of("a" * 32, parts, now)
+    options = Settings()
+    json.dumps(plain(summarize(trace, options)), allow_nan=False)
+    found = panels.views(panels.load(), trace, options)
+    for view in found:
+        assert view.data is not None, view.panel.id
+        assert isinstance(view.badge, Badge)
+        json.dumps(plain(view.data), allow_nan=False)
+    for span in trace.spans:
+        json.dumps(plain(span_view(trace, span.span_id, options)), allow_nan=False)
+    for view in found:
+        query = {"panel": view.panel.id, "span": IDS[0]}
+        page = render.trace_page(CONTEXT, trace, summarize(trace, options), found, query)
+        page.encode()
+
+
+@pytest.mark.parametrize("panel", panels.BUILTIN)
+def test_markup_is_shown_as_text(panel: str) -> None:
+    trace = recorded.load("hostile")
+    found = panels.views(panels.load(), trace, Settings())
+    for span in trace.spans:
+        query = {"panel": panel, "span": span.span_id}
+        page = render.trace_page(CONTEXT, trace, summarize(trace, Settings()), found, query)
+        assert "<script>alert" not in page
+        assert "<img" not in page
+        assert "49" not in page.replace("0049", "")

@@ -1,0 +1,203 @@
+"""One suite over every store: at the moment the memory store."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from otel_toolbar.model import Kind, Span
+from otel_toolbar.settings import Settings
+from otel_toolbar.store.base import Query
+from otel_toolbar.store.memory import MemoryStore
+
+S = 1_000_000_000
+
+
+def server_span(number: int, name: str = "GET /x", **more: Any) -> Span:
+    return Span(
+        trace_id=f"{number:032x}",
+        span_id=more.pop("span_id", f"{number:016x}"),
+        parent_id=None,
+        name=name,
+        kind=Kind.SERVER,
+        start=number * S,
+        end=more.pop("end", number * S + 1000),
+        attributes={"http.request.method": "GET", "http.response.status_code": 200}
+        | more.pop("attributes", {}),
+        resource={"service.name": more.pop("service", "shop")},
+        **more,
+    )
+
+
+def memory(live: Any = dict, **options: Any) -> MemoryStore:
+    return MemoryStore(Settings(**options), lambda span: span, live)
+
+
+def put(store: MemoryStore, *spans: Span, size: int = 1000) -> None:
+    for span in spans:
+        store.add(span.trace_id, [span], size)
+
+
+def ids(store: MemoryStore, **query: Any) -> list[int]:
+    return [int(found.trace_id, 16) for found in store.list(Query(**query)).traces]
+
+
+def test_a_trace_is_kept_and_found() -> None:
+    store = memory()
+    put(store, server_span(1))
+    trace = store.get(f"{1:032x}")
+    assert trace is not None
+    assert trace.spans == (server_span(1),)
+    assert store.get("f" * 32) is None
+
+
+def test_spans_of_a_trace_may_come_in_parts() -> None:
+    store = memory()
+    put(store, server_span(1), server_span(1, span_id="b" * 16))
+    assert ids(store) == [1]
+    put(store, server_span(1, span_id="c" * 16))
+    trace = store.get(f"{1:032x}")
+    assert trace is not None
+    assert len(trace.spans) == 3
+    assert store.list(Query()).traces[0].counts.spans == 3
+
+
+def test_newest_first_and_page_by_page() -> None:
+    store = memory()
+    put(store, *(server_span(n) for n in range(1, 8)))
+    first = store.list(Query(limit=3))
+    second = store.list(Query(limit=3, after=first.next))
+    third = store.list(Query(limit=3, after=second.next))
+    found = [[int(each.trace_id, 16) for each in page.traces] for page in (first, second, third)]
+    assert found == [[7, 6, 5], [4, 3, 2], [1]]
+    assert third.next is None
+
+
+def test_filters() -> None:
+    store = memory()
+    put(
+        store,
+        server_span(1, "GET /orders"),
+        server_span(2, "POST /pay", attributes={"http.response.status_code": 503}),
+        server_span(3, "GET /items", service="other"),
+    )
+    assert ids(store, q="ORDERS") == [1]
+    assert ids(store, q=f"{2:032x}"[-8:]) == [2]
+    assert ids(store, service="other") == [3]
+    assert ids(store, status="503") == [2]
+    assert ids(store, status="5xx") == [2]
+    assert ids(store, status="error") == [2]
+    assert ids(store, status="ok") == [3, 1]
+    assert ids(store, kind="job") == []
+    assert ids(store, kind="http", limit=1) == [3]
+
+
+def test_the_oldest_goes_first_when_there_are_too_many() -> None:
+    store = memory(store_max_traces=2)
+    put(store, *(server_span(n) for n in (1, 2, 3)))
+    assert ids(store) == [3, 2]
+    assert store.health().evicted_traces == 1
+
+
+def test_the_oldest_goes_first_when_they_are_too_big() -> None:
+    store = memory(store_max_bytes=2500)
+    put(store, *(server_span(n) for n in (1, 2, 3)))
+    assert ids(store) == [3, 2]
+    assert store.health().bytes == 2000
+
+
+def test_one_trace_that_is_too_big_alone_is_kept_while_it_is_the_newest() -> None:
+    store = memory(store_max_bytes=10)
+    put(store, server_span(1))
+    assert ids(store) == [1]
+    put(store, server_span(2))
+    assert ids(store) == [2]
+
+
+def test_old_ones_go_by_age() -> None:
+    store = memory(store_max_age=20)
+    put(store, server_span(1))
+    time.sleep(0.05)
+    put(store, server_span(2))
+    assert ids(store) == [2]
+
+
+def test_spans_beyond_the_bound_of_a_trace_are_counted() -> None:
+    store = memory(max_spans=2)
+    store.add(f"{1:032x}", [server_span(1, span_id=f"{n:016x}") for n in range(1, 6)], 5000)
+    put(store, server_span(1, span_id="f" * 16))
+    trace = store.get(f"{1:032x}")
+    assert trace is not None
+    assert (len(trace.spans), trace.dropped) == (2, 4)
+    assert store.health().dropped_spans == 4
+
+
+def test_pinned_traces_outlive_eviction_and_clear() -> None:
+    store = memory(store_max_traces=2)
+    put(store, server_span(1))
+    assert store.pin(f"{1:032x}", True)
+    put(store, *(server_span(n) for n in (2, 3, 4)))
+    assert ids(store) == [4, 1]
+    store.clear()
+    assert ids(store) == [1]
+    assert store.pin(f"{1:032x}", False)
+    store.clear()
+    assert ids(store) == []
+    assert not store.pin(f"{1:032x}", True)
+    assert store.health().bytes == 0
+
+
+def test_the_newest_is_kept_even_when_pinned_ones_fill_the_store() -> None:
+    store = memory(store_max_traces=1)
+    put(store, server_span(1))
+    store.pin(f"{1:032x}", True)
+    put(store, server_span(2))
+    assert ids(store) == [2, 1]
+    put(store, server_span(3))
+    assert ids(store) == [3, 1]
+
+
+def test_running_spans_are_seen_before_they_end() -> None:
+    running = {f"{9:032x}": [server_span(9, end=None)]}
+    store = memory(live=lambda: running)
+    put(store, server_span(1))
+    summaries = store.list(Query()).traces
+    assert [(int(each.trace_id, 16), each.duration) for each in summaries] == [
+        (9, None),
+        (1, pytest.approx(1e-6)),
+    ]
+    trace = store.get(f"{9:032x}")
+    assert trace is not None
+    assert trace.running
+    put(store, server_span(9))
+    running.clear()
+    assert store.list(Query()).traces[0].duration == pytest.approx(1e-6)
+
+
+def test_writers_and_readers_in_threads_lose_nothing() -> None:
+    store = memory(store_max_traces=10_000, max_spans=100)
+    failures: list[BaseException] = []
+
+    def write(base: int) -> None:
+        for n in range(200):
+            put(store, server_span(1 + n % 5, span_id=f"{base * 1000 + n:016x}"))
+
+    def read() -> None:
+        try:
+            for _ in range(50):
+                for summary in store.list(Query()).traces:
+                    store.get(summary.trace_id)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(2)]
+    threads += [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [summary.counts.spans for summary in store.list(Query()).traces] == [80] * 5
