@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - statements read best in one line
 """Statements are told alike or apart, what they do is known, and their secrets do not show."""
 
 from __future__ import annotations
@@ -246,10 +245,26 @@ def test_statements_are_read_once() -> None:
 
 
 PIECES = st.sampled_from(
-    "' '' \" ` [ ] ( ) , ; . :: : := ? %s %( )s $1 $$ $a$ /* */ -- # \n \\ E' SELECT FROM VALUES IN INSERT "
-    "INTO password a 1 = -> ->> CASE END WITH ARRAY - @ AND BETWEEN IDENTIFIED BY \ud800 é \0".split(  # noqa: SIM905 - split at one space: pieces are white space too
-        " "
-    )
+    [
+        *"' '' \" ` [ ] ( ) , ; . :: : := ? %s %( )s $1 $$ $a$ /* */ -- # \\ E' - -> ->> = @ 1 \0 é".split(),  # noqa: SIM905
+        *sql_lexer.KEYWORDS,
+        *(
+            "password",
+            "a",
+            " ",
+            "\n",
+            "\ud800",
+            "$a$",
+            "/*",
+            "*/",
+            "--",
+            "E'",
+            "%s",
+            "->>",
+            "::",
+            "''",
+        ),
+    ]
 )
 
 

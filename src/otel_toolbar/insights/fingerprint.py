@@ -43,6 +43,8 @@ class Statement:
     writes."""
     sensitive: frozenset[int | str]
     """Placeholders whose values are secret: positions from 0, and names."""
+    placeholders: int
+    """How many there are."""
     longest_list: int
     """Values of its longest IN list, or rows of its VALUES; 0 when it has none."""
 
@@ -100,6 +102,7 @@ class Statements:
             target=shape.target,
             reads_only=shape.reads_only,
             sensitive=masker.sensitive,
+            placeholders=folder.placeholders,
             longest_list=folder.longest_list,
         )
 

@@ -40,6 +40,7 @@ class Folder:
 
     def __init__(self) -> None:
         self.longest_list = 0
+        self.placeholders = 0
         self._out: list[str] = []
         self._groups: list[_Group] = []
         self._row_depth = -1
@@ -55,6 +56,7 @@ class Folder:
         return re.sub(r" (?=[,)\]])|(?<=[(\[]) | ?(\.|::) ?", r"\1", self.text())
 
     def take(self, token: Token) -> None:
+        self.placeholders += token.kind == "parameter"
         if token.kind in VALUES or (self._in_list() and token.upper in _LITERALS):
             self._value()
         elif token.kind == "symbol":
