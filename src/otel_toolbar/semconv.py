@@ -153,6 +153,16 @@ QUERY_LAZY_LOADED_FROM = _own(
     "string",
     "`Model.relationship` whose lazy load made the query.",
 )
+QUERY_EAGER_LOADED = _own(
+    "toolbar.query.eager_loaded",
+    "string",
+    "`Model.relationship` whose eager load (selectin, subquery) made the query.",
+)
+QUERY_DUPLICATE = _own(
+    "toolbar.query.duplicate",
+    "boolean",
+    "The same statement with the same parameters has run before, from the same place.",
+)
 QUERY_PARAMETERS_MORE = _own(
     "toolbar.query.parameters.more", "int", "Parameters beyond the 32 that are shown."
 )

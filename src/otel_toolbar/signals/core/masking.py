@@ -14,15 +14,13 @@ from collections.abc import Callable
 from decimal import Decimal
 from functools import lru_cache
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, cast
 from urllib.parse import unquote_plus
 from zoneinfo import ZoneInfo
 
 from otel_toolbar.insights import secrets
+from otel_toolbar.insights.secrets import MASK
 from otel_toolbar.settings import Settings
-
-MASK: Final = "***"
-"""What stands in place of a secret."""
 
 MAX_TEXT = 65_536
 """Characters of one text that are looked at; the rest is cut off."""
