@@ -23,7 +23,17 @@ IDS = [f"{number:016x}" for number in range(1, 6)]
 CONTEXT = render.Context("/_toolbar", Settings())
 
 texts = st.text(max_size=30) | st.sampled_from(
-    ["", "\ud800", "<script>alert(1)</script>", "{{7*7}}", "'\"><b>", "SELECT 1 -- '", "/*", "'" * 9, "²"]
+    [
+        "",
+        "\ud800",
+        "<script>alert(1)</script>",
+        "{{7*7}}",
+        "'\"><b>",
+        "SELECT 1 -- '",
+        "/*",
+        "'" * 9,
+        "²",
+    ]
 )
 scalars = (
     texts

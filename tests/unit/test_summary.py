@@ -11,7 +11,16 @@ from otel_toolbar.model import Kind, Span, Status, Trace
 from otel_toolbar.settings import Settings
 from tests import recorded
 
-NOTHING = {"spans": 0, "queries": 0, "n_plus_one": 0, "tasks": 0, "blocking": 0, "errors": 0, "logs": 0, "alerts": 0}
+NOTHING = {
+    "spans": 0,
+    "queries": 0,
+    "n_plus_one": 0,
+    "tasks": 0,
+    "blocking": 0,
+    "errors": 0,
+    "logs": 0,
+    "alerts": 0,
+}
 
 
 def line(name: str) -> dict[str, object]:

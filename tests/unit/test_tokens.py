@@ -26,7 +26,9 @@ BADGE = tokens((STATIC / "toolbar.js").read_text(encoding="utf-8"))
 
 def luminance(colour: str) -> float:
     channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -52,7 +54,9 @@ def test_sql_colours_are_readable_on_the_panel(theme: str) -> None:
 
 def test_badge_has_the_colours_of_the_pages() -> None:
     differing = {
-        name for name, colours in BADGE.items() if colours != SHEET[name] and name not in ("page", "line")
+        name
+        for name, colours in BADGE.items()
+        if colours != SHEET[name] and name not in ("page", "line")
     }
     assert differing == set()
     for name in TEXTS:
