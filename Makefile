@@ -15,8 +15,8 @@ test: $(VENV)/.test  ## Run all tests; parts that the machine lacks are skipped 
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-test-fast: $(VENV)/.test  ## Unit tests only
-	$(BIN)/python -m pytest -q tests/unit $(ARGS)
+test-fast: $(VENV)/.test  ## Unit tests, with few generated examples
+	TOOLBAR_TEST_EXAMPLES=100 $(BIN)/python -m pytest -q tests/unit $(ARGS)
 
 test-versions: $(VENV)/.test  ## Unit tests on the lowest and the highest Python present
 	$(BIN)/python tests/versions.py

@@ -21,7 +21,7 @@ readonly JAEGER_VERSION=2.13.0
 
 ci_dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 readonly ci_dir
-readonly cache=${OTEL_TOOLBAR_CACHE:-$HOME/.cache/otel-toolbar-parts}
+readonly cache=${TOOLBAR_PARTS_CACHE:-$HOME/.cache/otel-toolbar-parts}
 
 main() {
   if [[ ${1:-} == where ]]; then

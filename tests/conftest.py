@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from otel_toolbar import guard
 
-NO_SKIPS = os.environ.get("OTEL_TOOLBAR_NO_SKIPS") == "1"
+# A benchmark is a benchmark: no test here fails for being slow.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
+NO_SKIPS = os.environ.get("TOOLBAR_TEST_NO_SKIPS") == "1"
 
 
 @pytest.hookimpl(wrapper=True)

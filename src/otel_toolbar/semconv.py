@@ -153,6 +153,16 @@ QUERY_LAZY_LOADED_FROM = _own(
     "string",
     "`Model.relationship` whose lazy load made the query.",
 )
+QUERY_EAGER_LOADED = _own(
+    "toolbar.query.eager_loaded",
+    "string",
+    "`Model.relationship` whose eager load (selectin, subquery) made the query.",
+)
+QUERY_DUPLICATE = _own(
+    "toolbar.query.duplicate",
+    "boolean",
+    "The same statement with the same parameters has run before, from the same place.",
+)
 QUERY_PARAMETERS_MORE = _own(
     "toolbar.query.parameters.more", "int", "Parameters beyond the 32 that are shown."
 )
@@ -184,6 +194,7 @@ EXCEPTION_EVENT = "exception"
 EXCEPTION_TYPE = _standard("exception.type", "string", "Class of the exception.")
 EXCEPTION_MESSAGE = _standard("exception.message", "string", "Its text, secrets masked.")
 EXCEPTION_STACKTRACE = _standard("exception.stacktrace", "string", "Its traceback.")
+EXCEPTION_ESCAPED = _standard("exception.escaped", "string", "Whether it left the span's scope.")
 
 # The resource.
 SERVICE_NAME = _standard("service.name", "string", "Name of the service.")

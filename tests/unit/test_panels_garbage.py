@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from otel_toolbar.settings import Settings
 from otel_toolbar.web import render
 from tests import recorded
 
+EXAMPLES = int(os.environ.get("TOOLBAR_TEST_EXAMPLES", "3000"))
 IDS = [f"{number:016x}" for number in range(1, 6)]
 CONTEXT = render.Context("/_toolbar", Settings())
 
@@ -85,7 +87,7 @@ def plain(value: Any) -> Any:
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES // 10, deadline=None)
 @given(st.lists(spans, max_size=6), times)
 def test_no_trace_breaks_a_panel(parts: list[Span], now: int) -> None:
     trace = Trace.of("a" * 32, parts, now)

@@ -61,10 +61,9 @@ class ToolbarApp:
         if _inside_of_another():
             await self.app(scope, receive, send)
             return
-        sees = self._may_see(scope)
-        if (sees or False) and self._site.owns(scope):
-            await self._site(scope, receive, send)
+        if await self._site.answers(scope, receive, send):
             return
+        sees = self._access.may_see(scope)
         exchange = self._exchange(scope)
         if exchange is None:
             await self.app(scope, receive, send)
@@ -77,13 +76,6 @@ class ToolbarApp:
             await exchange.run(self.app, receive, injector.send)
         finally:
             await injector.finish()
-
-    def _may_see(self, scope: Scope) -> bool:
-        try:
-            return self._access.may_see(scope)
-        except Exception:
-            guard.failed("deciding who may see the toolbar")
-            return False
 
     def _exchange(self, scope: Scope) -> Exchange | None:
         """The watcher of this request; None when it is not to be watched."""

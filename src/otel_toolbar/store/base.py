@@ -81,6 +81,10 @@ class Store(Protocol):
         """Protect a trace from eviction and `clear`, or no longer. False when it is not known."""
         ...
 
+    def pinned(self) -> frozenset[str]:
+        """Ids of the pinned traces."""
+        ...
+
     def health(self) -> Health: ...
 
 

@@ -104,6 +104,10 @@ class MemoryStore:
                 entry.summary = None
             return entry is not None
 
+    def pinned(self) -> frozenset[str]:
+        with self._lock:
+            return frozenset(key for key, entry in self._entries.items() if entry.pinned)
+
     def health(self) -> Health:
         with self._lock:
             return Health(len(self._entries), self._size, self._evicted, self._dropped)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from otel_toolbar import panels
-from otel_toolbar.insights.summary import Summary
+from otel_toolbar.insights.summary import Summary, summarize
 from otel_toolbar.model import Trace
 from otel_toolbar.panels.trace.view import span_view
 from otel_toolbar.store.base import MAX_LIMIT, Query
@@ -103,7 +103,7 @@ class Api:
                 }
                 for view in views
             ]
-            return {**dataclasses.asdict(_summary(trace, self._site)), "panels": tabs}
+            return {**dataclasses.asdict(summarize(trace, options)), "panels": tabs}
 
         return answer(await in_thread(read))
 
@@ -176,7 +176,7 @@ def query_of(parameters: Mapping[str, str]) -> Query:
     )
 
 
-async def _events(site: Site) -> Any:
+async def _events(site: Site) -> AsyncIterator[bytes]:
     """Server-sent events of what starts, changes and ends, for `STREAM_SECONDS` at most."""
     seen = {summary.trace_id: summary for summary in await _newest(site)}
     yield b"retry: 500\n\n"
@@ -202,12 +202,6 @@ def _changes(before: Summary | None, now: Summary) -> list[bytes]:
 async def _newest(site: Site) -> list[Summary]:
     page = await in_thread(lambda: site.store.list(Query(limit=50)))
     return [*page.traces]
-
-
-def _summary(trace: Trace, site: Site) -> Summary:
-    from otel_toolbar.insights.summary import summarize
-
-    return summarize(trace, site.options)
 
 
 def _gone(trace_id: str) -> ApiError:

@@ -8,13 +8,13 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from otel_toolbar import guard
 
 from . import api, pages
-from .security import page_headers
+from .security import own_headers
 from .site import ASGI, Site
 
 STATIC = Path(__file__).parent / "static"
@@ -32,44 +32,28 @@ def build(site: Site) -> ASGI:
             Route("/{rest:path}", handlers.unknown),
         ]
     )
-    return _with_login(site, _with_headers(_with_errors(app)))
+    return _with_headers(_with_errors(app))
 
 
 async def static(request: Request) -> Response:
-    """A file of `static/`; its URL carries the version, so browsers may keep it."""
+    """A file of `static/`."""
     path = (STATIC / request.path_params["file"]).resolve()
     if not path.is_relative_to(STATIC) or not path.is_file():
         return Response("No such file.", 404)
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    cache = "public, max-age=31536000, immutable" if "v" in request.query_params else "no-cache"
-    return Response(path.read_bytes(), media_type=kind, headers={"Cache-Control": cache})
-
-
-def _with_login(site: Site, app: ASGI) -> ASGI:
-    """Answer `?token=` with a cookie and the same address without the token."""
-
-    async def login(scope: Any, receive: Any, send: Any) -> None:
-        cookie = site.access.login_cookie(scope)
-        if cookie is None:
-            await app(scope, receive, send)
-            return
-        answer = RedirectResponse(scope["otel_toolbar.base"] + "/", 303)
-        answer.headers["Set-Cookie"] = cookie
-        answer.headers["Cache-Control"] = "no-store"
-        await answer(scope, receive, send)
-
-    return login
+    return Response(path.read_bytes(), media_type=kind)
 
 
 def _with_headers(app: ASGI) -> ASGI:
     """Put our policy's headers on every answer of ours."""
 
     async def headed(scope: Any, receive: Any, send: Any) -> None:
+        versioned = "/static/" in scope["path"] and b"v=" in scope["query_string"]
+        own = own_headers(cacheable=versioned)
+
         async def send_headed(message: Any) -> None:
             if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message["headers"]}
-                extra = [pair for pair in page_headers() if pair[0] not in given]
-                message = {**message, "headers": [*message["headers"], *extra]}
+                message = {**message, "headers": [*message["headers"], *own]}
             await send(message)
 
         await app(scope, receive, send_headed)

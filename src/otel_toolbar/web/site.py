@@ -38,8 +38,24 @@ class Site:
         """True for a request to the site."""
         return self._inside(scope) is not None
 
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        """Answer a request that the site owns and whose sender may see it."""
+    async def answers(self, scope: Scope, receive: Any, send: Any) -> bool:
+        """Answer a request to the site, or say no: then it is the app's.
+
+        The app's own answer is what those get who may not see the toolbar.
+        """
+        if not self.owns(scope):
+            return False
+        login = self.access.token_login(scope)
+        if login is not None:
+            await send({"type": "http.response.start", "status": 303, "headers": login})
+            await send({"type": "http.response.body", "body": b""})
+            return True
+        if not self.access.may_read(scope):
+            return False
+        await self._serve(scope, receive, send)
+        return True
+
+    async def _serve(self, scope: Scope, receive: Any, send: Any) -> None:
         if self._app is None:
             # Imports Starlette and Jinja2: not while the app starts, and not on its loop.
             self._app = await anyio.to_thread.run_sync(self._build)

@@ -35,6 +35,7 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 from otel_toolbar import guard, semconv
 
+from . import masking
 from . import record as records
 
 _ids = random.Random()  # noqa: S311 - not the module's generator: a seeded app must stay as seeded
@@ -169,12 +170,11 @@ class LightSpan(Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        kind = type(exception)
         facts: dict[str, Any] = {
-            semconv.EXCEPTION_TYPE: exception_type(kind),
+            semconv.EXCEPTION_TYPE: exception_type(type(exception)),
             semconv.EXCEPTION_MESSAGE: str(exception),
             semconv.EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception)),
-            "exception.escaped": str(escaped),
+            semconv.EXCEPTION_ESCAPED: str(escaped),
         }
         self.add_event(semconv.EXCEPTION_EVENT, facts | dict(attributes or {}), timestamp)
 
@@ -211,6 +211,18 @@ def exception_type(kind: type[BaseException]) -> str:
     """The name of an exception class as `exception.type` and `error.type` have it."""
     module = kind.__module__
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+
+
+def record_exception(span: Span, error: BaseException) -> None:
+    """Add an exception to a span as an event, secrets in its text masked."""
+    span.add_event(
+        semconv.EXCEPTION_EVENT,
+        {
+            semconv.EXCEPTION_TYPE: exception_type(type(error)),
+            semconv.EXCEPTION_MESSAGE: masking.text(str(error)),
+            semconv.EXCEPTION_STACKTRACE: masking.text("".join(traceback.format_exception(error))),
+        },
+    )
 
 
 def new_span_id() -> int:

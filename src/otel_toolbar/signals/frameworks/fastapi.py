@@ -18,6 +18,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from otel_toolbar import guard
 from otel_toolbar.signals.core import light
+from otel_toolbar.signals.core import record as records
 
 MODULE = "fastapi.telemetry._asgi"
 
@@ -57,6 +58,15 @@ class LightTracer(trace.Tracer):
         return known
 
     def start_span(self, *args: Any, **kwargs: Any) -> Span:
+        record = records.current()
+        if (
+            kwargs.get("kind") is SpanKind.SERVER
+            and record is not None
+            and record.server is not None
+        ):
+            # A FastAPI app mounted in another app: one request has one SERVER span.
+            kwargs["kind"] = SpanKind.INTERNAL
+            kwargs["context"] = trace.set_span_in_context(record.server)
         return self._tracer.start_span(*args, **kwargs)
 
     @contextmanager

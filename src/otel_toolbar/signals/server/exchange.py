@@ -5,9 +5,7 @@ It only watches. Every message goes on as it came, and an error of ours costs a 
 
 from __future__ import annotations
 
-import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import Token
 from functools import lru_cache
@@ -21,9 +19,9 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 
 import otel_toolbar
 from otel_toolbar import guard, semconv
-from otel_toolbar.signals.core import masking, processor
+from otel_toolbar.signals.core import processor
 from otel_toolbar.signals.core import record as records
-from otel_toolbar.signals.core.light import exception_type
+from otel_toolbar.signals.core.light import exception_type, record_exception
 
 from . import attributes, route
 from .framework import Framework
@@ -122,8 +120,10 @@ class Exchange:
 
     def _name(self, span: Span, facts: attributes.Attributes) -> None:
         """Put the route on a span of ours; a framework names its own."""
+        if self._own is None and self._is_named(span):
+            return
         template = self._record.route or route.of(self._scope)
-        if template is not None and (self._own is not None or not self._is_named(span)):
+        if template is not None:
             facts[semconv.HTTP_ROUTE] = template
             span.update_name(f"{attributes.span_method(self._scope)} {template}")
 
@@ -136,7 +136,7 @@ class Exchange:
             span.set_attribute(semconv.ERROR_TYPE, str(self._status))
             span.set_status(StatusCode.ERROR)
         for error in _fastapi_errors(self._scope)[-1:]:
-            _record_exception(span, error)
+            record_exception(span, error)
 
     def _begin(self) -> None:
         try:
@@ -146,9 +146,6 @@ class Exchange:
                 processor.adopt(self._record, cast(Any, outer))
             elif not self._framework.makes_server_span:
                 self._make_current(self._start_own_span())
-                if "fastapi" in sys.modules:
-                    # Keeps a FastAPI app that is mounted further in from making a second one.
-                    self._scope.setdefault(_FASTAPI, None)
         except Exception:
             guard.failed("start of a request")
 
@@ -218,7 +215,7 @@ class Exchange:
             if span is not None and span.is_recording():
                 span.set_attribute(semconv.ERROR_TYPE, exception_type(type(error)))
                 span.set_status(StatusCode.ERROR)
-                _record_exception(span, error)
+                record_exception(span, error)
         except Exception:
             guard.failed("error of a request")
 
@@ -261,18 +258,6 @@ def _extract(scope: Scope) -> Context:
         return propagate.extract(scope, context=here, getter=_GETTER)
     except Exception:  # malformed headers mean a fresh trace
         return here
-
-
-def _record_exception(span: Span, error: BaseException) -> None:
-    """The exception as an event of `span`, secrets in its text masked."""
-    span.add_event(
-        semconv.EXCEPTION_EVENT,
-        {
-            semconv.EXCEPTION_TYPE: exception_type(type(error)),
-            semconv.EXCEPTION_MESSAGE: masking.text(str(error)),
-            semconv.EXCEPTION_STACKTRACE: masking.text("".join(traceback.format_exception(error))),
-        },
-    )
 
 
 def _fastapi_errors(scope: Scope) -> list[BaseException]:

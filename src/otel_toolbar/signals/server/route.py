@@ -7,12 +7,15 @@ Django leave nothing there: their hooks in `signals.frameworks` note it on the r
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 Templates = dict[int, list[str]]
-_templates: WeakKeyDictionary[Any, tuple[int, Templates]] = WeakKeyDictionary()
+_templates: dict[int, tuple[weakref.ref[Any], int, Templates]] = {}
+"""By the id of the router: FastAPI's cannot be hashed. The reference says whose id it still is."""
+
+_MAX_ROUTERS = 100
 
 
 def of(scope: Mapping[str, Any]) -> str | None:
@@ -41,13 +44,15 @@ def _of_starlette(scope: Mapping[str, Any]) -> str | None:
 def _known(router: Any) -> Templates:
     """Templates by the id of their endpoint, collected once while the routes stay as many."""
     routes = getattr(router, "routes", ())
-    known = _templates.get(router)
-    if known is None or known[0] != len(routes):
+    known = _templates.get(id(router))
+    if known is None or known[0]() is not router or known[1] != len(routes):
         templates: Templates = {}
         for template, endpoint in _walk(routes, ""):
             templates.setdefault(id(endpoint), []).append(template)
-        known = _templates[router] = (len(routes), templates)
-    return known[1]
+        if len(_templates) >= _MAX_ROUTERS:
+            _templates.clear()
+        known = _templates[id(router)] = (weakref.ref(router), len(routes), templates)
+    return known[2]
 
 
 def _walk(routes: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,7 @@
+"""SQL queries, by SQLAlchemy's own events: sync and async engines, ORM and Core, 2.0 and 2.1."""
+
+from __future__ import annotations
+
+from .instrumentor import install, uninstall
+
+__all__ = ["install", "uninstall"]
