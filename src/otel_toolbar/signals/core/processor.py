@@ -190,7 +190,7 @@ class RecordEverything(Sampler):
         self._sampler = sampler
 
     def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
-        result = self._sampler.should_sample(*args, **kwargs)
+        result: Any = self._sampler.should_sample(*args, **kwargs)
         if result.decision is Decision.DROP:
             return SamplingResult(Decision.RECORD_ONLY, result.attributes, result.trace_state)
         return result
