@@ -116,7 +116,7 @@ class LightSpan(Span):
         self.parent = parent
         self.record: records.Record | None = record
         """Its request; None once the span has been handed on."""
-        self.resource = _resource(record)
+        self.resource = record.resource or Resource.get_empty()
         self.limits = _NO_LIMITS
         self.links = links
         self.events: list[tuple[str, int, Mapping[str, Any]]] | None = None
@@ -308,10 +308,6 @@ def _trace_of_its_own(record: records.Record) -> SpanContext:
         flags = cast(SpanContext, record.context).trace_flags
         record.later = SpanContext(_ids.getrandbits(128) or 1, 0, False, TraceFlags(flags))
     return record.later
-
-
-def _resource(record: records.Record) -> Resource:
-    return record.server.resource if record.server else Resource.get_empty()
 
 
 def _limits(record: records.Record) -> SpanLimits:

@@ -55,6 +55,7 @@ def adopt(record: records.Record, span: Span) -> None:
     """
     record.server = span
     record.trace_id = span.get_span_context().trace_id
+    record.resource = span.resource
     record.told_of_starts = light.told_of_starts(record)
     _open[span.get_span_context().span_id] = record
     if len(_open) > MAX_LIVE:  # SERVER spans that nobody ends
@@ -214,7 +215,8 @@ def _mask_urls(span: Span) -> None:
     scope = span.instrumentation_scope
     if scope is not None and scope.name.startswith("otel_toolbar."):
         return  # ours are masked before they are put on
-    known = span.attributes or {}
+    # A copy: the SDK's own mapping raises and catches an error for every key that is not there.
+    known: dict[str, Any] = _snapshot(span.attributes)
     for key, clean in _URLS.items():
         given = known.get(key)
         if isinstance(given, str) and (cleaned := clean(given)) != given:
@@ -242,7 +244,7 @@ def _snapshot(attributes: Any) -> dict[str, Any]:
     """Copy a mapping that another thread may be writing."""
     for _ in range(3):
         try:
-            return dict(attributes or {})
+            return attributes.copy() if attributes else {}
         except RuntimeError:
             continue
     return {}

@@ -18,6 +18,7 @@ from opentelemetry.util.types import AttributeValue
 from otel_toolbar import guard, semconv
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
     from .light import LightSpan
@@ -51,6 +52,7 @@ class Record:
         "ends_for_all",
         "later",
         "limit",
+        "resource",
         "route",
         "server",
         "spans",
@@ -66,6 +68,8 @@ class Record:
         self.server: Span | None = None
         self.told_of_starts: Sequence[SpanProcessor] = ()
         """Processors of others that want to know when a span starts."""
+        self.resource: Resource | None = None
+        """Of the SERVER span."""
         self.trace_id = 0
         """Of the SERVER span; 0 before there is one."""
         self.spans: list[LightSpan] = []

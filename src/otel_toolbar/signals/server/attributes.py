@@ -96,15 +96,16 @@ def _same_header(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
     return name, masking.header(name, raw_value.decode("latin-1"))
 
 
-def of_parameters(scope: Mapping[str, Any]) -> Attributes:
-    """Path parameters, cookies and the session, masked and cut."""
+def of_parameters(scope: Mapping[str, Any], cookie_headers: Sequence[str]) -> Attributes:
+    """Path parameters, cookies and the session, masked and cut; the cookie headers are masked already."""
     attributes: Attributes = {}
+    for name, value in _cookies(cookie_headers)[:MAX_NAMES]:
+        attributes[semconv.REQUEST_COOKIE + name] = value
     for prefix, values in (
         (semconv.REQUEST_PATH_PARAMETER, scope.get("path_params")),
-        (semconv.REQUEST_COOKIE, _cookies(scope.get("headers") or ())),
         (semconv.REQUEST_SESSION, scope.get("session")),
     ):
-        if isinstance(values, Mapping) and values:
+        if values and isinstance(values, Mapping):
             attributes.update(_named(prefix, cast("Mapping[Any, Any]", values)))
     return attributes
 
@@ -118,16 +119,14 @@ def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
 
 
 def _named(prefix: str, values: Mapping[Any, Any]) -> Attributes:
-    clean = masking.cookie if prefix == semconv.REQUEST_COOKIE else masking.value
     names = [name for name in list(values)[:MAX_NAMES] if isinstance(name, str)]
-    return {prefix + name: clean(name, values[name]) for name in names}
+    return {prefix + name: masking.value(name, values[name]) for name in names}
 
 
-def _cookies(headers: Headers) -> dict[str, str]:
+def _cookies(headers: Sequence[str]) -> list[tuple[str, str]]:
     # Split as browsers send them. `http.cookies` also unquotes, at twenty times the cost (measured).
-    sent = [_latin1(value) for name, value in headers if name.lower() == b"cookie"]
-    pairs = [pair.partition("=") for pair in ";".join(sent).split(";") if pair]
-    return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
+    pairs = [pair.partition("=") for header in headers for pair in header.split(";")]
+    return [(name.strip(), value.strip()) for name, _, value in pairs if name.strip()]
 
 
 def of_client(scope: Mapping[str, Any]) -> Attributes:
