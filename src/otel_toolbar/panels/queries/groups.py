@@ -6,18 +6,16 @@ from collections.abc import Sequence
 
 from otel_toolbar import semconv
 from otel_toolbar.insights import reading
-from otel_toolbar.insights.fingerprint import analyze
-from otel_toolbar.insights.n_plus_one import Findings
+from otel_toolbar.insights.n_plus_one import Findings, read_statement
 from otel_toolbar.model import Span, Trace
 
 
-def fingerprint(span: Span) -> str:
+def fingerprint(trace: Trace, span: Span) -> str:
     """16 hex digits that like statements share; without a statement, what the span tells."""
     told = reading.text(span, semconv.QUERY_FINGERPRINT)
-    text = reading.statement(span)
-    if told or not text:
+    if told or not reading.statement(span):
         return told or reading.operation(span)
-    return analyze(text, reading.database_system(span) in ("mysql", "mariadb")).fingerprint
+    return read_statement(trace, span).fingerprint
 
 
 def duplicates(findings: Findings) -> frozenset[str]:

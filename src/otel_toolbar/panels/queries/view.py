@@ -238,7 +238,7 @@ def _query(trace: Trace, span: Span, position: int, whole: int, settings: Settin
         slow=duration >= settings.slow_query * 1_000_000,
         duplicate=False,
         n_plus_one="",
-        statement_group=groups.fingerprint(span),
+        statement_group=groups.fingerprint(trace, span),
     )
 
 
