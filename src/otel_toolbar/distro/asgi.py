@@ -9,7 +9,7 @@ from typing import Any
 import otel_toolbar
 from otel_toolbar import guard
 from otel_toolbar.signals.core import record as records
-from otel_toolbar.signals.server import Exchange, detect
+from otel_toolbar.signals.server import Exchange, Startup, detect
 from otel_toolbar.signals.server.exchange import App, Message, Receive, Scope, Send
 from otel_toolbar.web.inject import Injector
 from otel_toolbar.web.security import Access
@@ -103,15 +103,22 @@ class ToolbarApp:
             return None
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Flush before the app's shutdown is reported complete."""
+        """Watch the app's start-up, and flush before its shutdown is reported complete."""
+        startup = Startup(self._runtime.options.max_spans)
+
+        async def watched_receive() -> Message:
+            message = await receive()
+            startup.received(message)
+            return message
 
         async def watched_send(message: Message) -> None:
+            startup.sends(message)
             if str(message.get("type", "")).startswith("lifespan.shutdown"):
                 self._runtime.closing.set()
                 await flush_in_thread()
             await send(message)
 
-        await self.app(scope, receive, watched_send)
+        await self.app(scope, watched_receive, watched_send)
 
 
 class ToolbarMiddleware(ToolbarApp):

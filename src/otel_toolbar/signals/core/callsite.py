@@ -20,13 +20,15 @@ MAX_DEPTH = 500
 """Frames looked at; recursion deeper than that is no place anybody looks for."""
 
 _FRAMEWORKS = frozenset(
-    (
-        "advanced_alchemy aiomysql aiosqlite anyio asgiref asyncmy asyncpg channels databases django"
-        " fastapi flask granian greenlet gunicorn hypercorn jinja2 litestar logfire opentelemetry"
-        " otel_toolbar psycopg psycopg2 pymysql quart saq sqlalchemy sqlmodel starlette strawberry"
-        " trio uvicorn uvloop werkzeug wrapt"
-    ).split()  # noqa: SIM905
-)
+    {
+        "advanced_alchemy", "aiomysql", "aiosqlite", "anyio", "asgiref", "asyncmy", "asyncpg",
+        "channels", "databases", "django", "fastapi", "flask", "granian", "greenlet",
+        "gunicorn", "hypercorn", "jinja2", "litestar", "logfire", "opentelemetry",
+        "otel_toolbar", "psycopg", "psycopg2", "pymysql", "quart", "saq", "sqlalchemy",
+        "sqlmodel", "starlette", "strawberry", "trio", "uvicorn", "uvloop", "werkzeug",
+        "wrapt",
+    }
+)  # fmt: skip
 """Installed packages that are never where a developer looks for a query's origin."""
 
 Kind = Literal["app", "package", "library", "loop"]
@@ -95,7 +97,7 @@ def kind_of(filename: str) -> Kind:
     path = filename.replace("\\", "/")
     if path.endswith(_LOOPS):
         return "loop"
-    if path.startswith(("<", _OURS)) or path.startswith((sys.prefix + "/bin/", "/usr/bin/")):
+    if path.startswith(("<", _OURS, sys.prefix + "/bin/", "/usr/bin/")):
         return "library"
     for site in _SITES:
         if site in filename:

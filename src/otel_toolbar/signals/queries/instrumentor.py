@@ -69,8 +69,16 @@ def _hook(module: Any) -> None:
         guard.failed("hook of SQLAlchemy; is it 2.0 or newer?")
 
 
+# SQLAlchemy tells the arguments of a listener by their names, so all stand there.
+
+
 def _before(
-    conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+    conn: Any,
+    cursor: Any,  # noqa: ARG001
+    statement: str,
+    parameters: Any,
+    context: Any,
+    executemany: bool,
 ) -> None:
     try:
         if _options is None or context is None or otel_context.get_value(_SUPPRESSED):
@@ -82,7 +90,12 @@ def _before(
 
 
 def _after(
-    conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+    conn: Any,  # noqa: ARG001
+    cursor: Any,
+    statement: str,  # noqa: ARG001
+    parameters: Any,  # noqa: ARG001
+    context: Any,
+    executemany: bool,  # noqa: ARG001
 ) -> None:
     try:
         query: Query | None = getattr(context, _QUERY, None)

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from otel_toolbar import semconv
 from otel_toolbar.insights.fingerprint import Statement
-from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import masking
 
 MAX_PARAMETERS = 32
@@ -15,11 +14,7 @@ MAX_PARAMETERS = 32
 
 
 def described(
-    attributes: dict[str, Any],
-    parameters: Any,
-    context: Any,
-    statement: Statement,
-    options: Settings,
+    attributes: dict[str, Any], parameters: Any, context: Any, statement: Statement
 ) -> None:
     """Add `db.query.parameter.<key>`: by bind name where known, else by index; masked and cut."""
     if not parameters:
@@ -34,11 +29,14 @@ def described(
         )
 
 
-def identity(text: str, parameters: Any) -> Hashable | None:
-    """Equal for the same statement with the same parameters; None when that cannot be told."""
+def identity(text: str, parameters: Any, loaded_for: int) -> Hashable | None:
+    """Equal for the same statement with the same parameters; None when that cannot be told.
+
+    Lazy loads for different objects (`loaded_for`) are different, even where foreign keys are equal.
+    """
     try:
         values = tuple(parameters.values()) if isinstance(parameters, dict) else tuple(parameters)
-        return hash((text, values))
+        return hash((text, values, loaded_for))
     except Exception:  # something that cannot be hashed or iterated, of any driver
         return None
 

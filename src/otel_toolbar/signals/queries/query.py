@@ -10,19 +10,21 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 
 import otel_toolbar
 from otel_toolbar import semconv
-from otel_toolbar.insights import fingerprint
-from otel_toolbar.insights.fingerprint import Statement
-from otel_toolbar.insights.n_plus_one import Detector
+from otel_toolbar.insights.fingerprint import Statement, Statements
+from otel_toolbar.insights.n_plus_one import Detector, is_bulk
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals.core import callsite, light
+from otel_toolbar.signals.core import callsite, light, masking
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.light import exception_type
 
 from . import database
+from .loading import relationship_load
 from .parameters import described, identity
 
 SCOPE = InstrumentationScope("otel_toolbar.signals.queries", otel_toolbar.__version__)
 SUBJECT = "queries"
+_MYSQL = ("mysql", "mariadb")
+_statements = Statements(masking.is_secret)
 
 
 class Queries:
@@ -53,18 +55,21 @@ class Query:
     """One execution of a statement. `fetching` is true while rows of it are being fetched."""
 
     __slots__ = (
-        "_identity", "_options", "_place", "_rows", "_running", "_span", "_statement", "fetching",
+        "_attributes", "_identity", "_options", "_place", "_rows", "_running", "_span",
+        "_statement", "fetching",
     )  # fmt: skip
 
     def __init__(
         self,
         span: Span,
+        attributes: Mapping[str, Any],
         statement: Statement,
         place: str,
         same_as: Hashable | None,
         options: Settings,
     ) -> None:
         self._span = span
+        self._attributes = attributes
         self._statement = statement
         self._place = place
         self._identity = same_as
@@ -84,21 +89,20 @@ class Query:
         options: Settings,
     ) -> Query:
         """Start the span of a statement that is about to be executed."""
-        statement = fingerprint.analyze(text)
-        attributes: dict[str, Any] = {
-            **database.attributes(connection.engine),
-            **_of_statement(statement, options),
-        }
+        known = database.attributes(connection.engine)
+        statement = _statements.analyze(text, known[semconv.DB_SYSTEM_NAME] in _MYSQL)
+        attributes: dict[str, Any] = {**known, **_of_statement(statement)}
         if executemany and isinstance(parameters, list):
             attributes[semconv.DB_OPERATION_BATCH_SIZE] = len(cast("list[Any]", parameters))
         else:
-            described(attributes, parameters, context, statement, options)
-        lazy = _lazy_loaded_from(context)
-        if lazy:
-            attributes[semconv.QUERY_LAZY_LOADED_FROM] = lazy
+            described(attributes, parameters, context, statement)
+        load = relationship_load(context)
+        if load is not None:
+            attributes[load.attribute] = load.relationship
         place = _put_place(attributes, callsite.stack(), options)
+        same_as = identity(text, parameters, load.loaded_for if load is not None else 0)
         span = light.start(statement.summary or "query", SpanKind.CLIENT, attributes, SCOPE)
-        return cls(span, statement, place, identity(text, parameters), options)
+        return cls(span, attributes, statement, place, same_as, options)
 
     def end(self, cursor: Any) -> None:
         """The statement has been executed; rows may still be fetched."""
@@ -136,13 +140,14 @@ class Query:
         queries = Queries.of(record, self._options)
         queries.count += 1
         queries.nanoseconds += nanoseconds
-        if self._statement.reads_only:
-            self._flag(queries.detector, nanoseconds)
+        if self._statement.reads_only and not is_bulk(self._attributes, self._statement):
+            self._judge(queries.detector, nanoseconds)
 
-    def _flag(self, detector: Detector, nanoseconds: int) -> None:
-        repeat = detector.observe(
-            self._statement.fingerprint, self._place, self._identity, nanoseconds
-        )
+    def _judge(self, detector: Detector, nanoseconds: int) -> None:
+        alike = self._statement.fingerprint, self._place, self._identity
+        if detector.is_duplicate(*alike):
+            light.late(self._span, semconv.QUERY_DUPLICATE, True)
+        repeat = detector.observe(*alike, nanoseconds)
         if repeat is not None:
             light.late(self._span, semconv.N_PLUS_ONE, True)
             light.late(self._span, semconv.N_PLUS_ONE_GROUP, repeat.group)
@@ -150,8 +155,7 @@ class Query:
             light.late(self._span, semconv.N_PLUS_ONE_RULE, repeat.rule)
 
 
-def _of_statement(statement: Statement, options: Settings) -> dict[str, Any]:
-    # `db.query.text` is not cut at VALUE_LENGTH: half a statement cannot be read or run.
+def _of_statement(statement: Statement) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         semconv.DB_QUERY_TEXT: statement.text,
         semconv.DB_QUERY_SUMMARY: statement.summary,
@@ -175,15 +179,3 @@ def _put_place(
     if options.stacks:
         attributes[semconv.CODE_STACKTRACE] = "\n".join(map(str, stack))
     return f"{innermost.file}:{innermost.line}"
-
-
-def _lazy_loaded_from(context: Any) -> str:
-    """`Model.relationship` when the ORM loads a relationship because it was read."""
-    options: Mapping[str, Any] = context.execution_options
-    load_options = options.get("_sa_orm_load_options")
-    if getattr(load_options, "_lazy_loaded_from", None) is None:
-        return ""
-    path = getattr(getattr(context.compiled, "compile_state", None), "current_path", None)
-    prop = path[-1] if path else None
-    parent = getattr(getattr(prop, "parent", None), "class_", None)
-    return f"{parent.__name__}.{prop.key}" if prop is not None and parent is not None else ""
