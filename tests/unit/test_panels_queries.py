@@ -88,7 +88,6 @@ def test_one_query_whole() -> None:
         "detached": False,
         "summary": "UPDATE stock",
         "statement": "UPDATE stock SET reserved = reserved + ? WHERE product_id IN (?, ?, ?)",
-        "filled_in": "UPDATE stock SET reserved = reserved + 1 WHERE product_id IN (3, 14, 15)",
         "operation": "UPDATE",
         "system": "sqlite",
         "database": "shop.db",
@@ -105,6 +104,12 @@ def test_one_query_whole() -> None:
         "duplicate": False,
         "n_plus_one": "",
     }
+
+
+def test_query_to_paste() -> None:
+    update = queries.PANEL.view(recorded.load("checkout"), Settings()).queries[2]
+    filled_in = "UPDATE stock SET reserved = reserved + 1 WHERE product_id IN (3, 14, 15)"
+    assert update.filled_in == filled_in
 
 
 def test_figures_of_a_failed_request() -> None:

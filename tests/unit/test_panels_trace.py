@@ -152,7 +152,7 @@ def test_link_and_place_of_a_span() -> None:
 def test_editor_link(editor: str, path: str, link: str) -> None:
     from otel_toolbar.panels.shared import editor_link
 
-    assert editor_link(path, 7, Settings(editor=editor)) == link
+    assert editor_link(path, 7, editor) == link
 
 
 def test_a_large_trace_is_seen_whole() -> None:

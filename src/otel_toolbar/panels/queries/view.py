@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from otel_toolbar import semconv
 from otel_toolbar.insights import reading
@@ -46,8 +47,6 @@ class Query:
     summary: str
     """`SELECT users`."""
     statement: str
-    filled_in: str
-    """The statement with its parameters, to paste into a database shell."""
     operation: str
     system: str
     database: str
@@ -72,6 +71,14 @@ class Query:
     """Id of its N+1 group, else empty."""
     statement_group: str
     """Id of its group of like statements."""
+
+    @property
+    def filled_in(self) -> str:
+        """The statement with its parameters, to paste into a database shell.
+
+        No field: of thousands of queries only those on the page are worth the work.
+        """
+        return filled_in(self.statement, {field.name: field.value for field in self.parameters})
 
 
 @dataclass(frozen=True)
@@ -198,17 +205,23 @@ def _queries(
 ) -> tuple[Query, ...]:
     repeats = {span.span_id: found.group for found in findings.n_plus_one for span in found.spans}
     again = groups.duplicates(findings)
+    marks = _Marks(repeats, again, whole)
     return tuple(
-        replace(
-            _query(trace, span, position, whole, settings),
-            duplicate=span.span_id in again,
-            n_plus_one=repeats.get(span.span_id, ""),
-        )
-        for position, span in enumerate(spans, 1)
+        _query(trace, span, position, marks, settings) for position, span in enumerate(spans, 1)
     )
 
 
-def _query(trace: Trace, span: Span, position: int, whole: int, settings: Settings) -> Query:
+class _Marks(NamedTuple):
+    """What the other queries say about one."""
+
+    n_plus_one: Mapping[str, str]
+    """Groups by span id."""
+    duplicates: frozenset[str]
+    whole: int
+    """ns of the request."""
+
+
+def _query(trace: Trace, span: Span, position: int, marks: _Marks, settings: Settings) -> Query:
     statement = reading.statement(span)
     parameters = fields(span.below(semconv.DB_QUERY_PARAMETER))
     duration = span.duration_at(trace.now)
@@ -217,12 +230,11 @@ def _query(trace: Trace, span: Span, position: int, whole: int, settings: Settin
         position=position,
         start=offset(trace, span),
         duration=seconds(duration),
-        share=_share(duration, whole),
+        share=_share(duration, marks.whole),
         running=span.running,
         detached=span.flag(semconv.DETACHED),
         summary=_summary(span),
         statement=statement,
-        filled_in=filled_in(statement, {field.name: field.value for field in parameters}),
         operation=reading.operation(span).upper(),
         system=reading.database_system(span),
         database=reading.text(span, semconv.DB_NAMESPACE, semconv.OLD_DB_NAME),
@@ -236,8 +248,8 @@ def _query(trace: Trace, span: Span, position: int, whole: int, settings: Settin
         lazy=reading.text(span, semconv.QUERY_LAZY_LOADED_FROM),
         error=exception(span),
         slow=duration >= settings.slow_query * 1_000_000,
-        duplicate=False,
-        n_plus_one="",
+        duplicate=span.span_id in marks.duplicates,
+        n_plus_one=marks.n_plus_one.get(span.span_id, ""),
         statement_group=groups.fingerprint(trace, span),
     )
 
