@@ -224,6 +224,7 @@ def test_queries_lead_to_each_other_and_to_the_trace(opened: Any) -> None:
     page = opened(at(ORDERS, "queries"))
     page.locator(".finding").get_by_role("link", name="7", exact=True).click()
     expect(page.locator("#q7")).to_be_visible()
+    assert page.evaluate("scrollY") == 0, "the panel scrolls, not the page around it"
     page.locator("#q7").get_by_role("link", name="Show in trace").click()
     expect(selected(page)).to_contain_text("SELECT order_items")
 
