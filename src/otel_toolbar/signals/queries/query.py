@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, cast
 
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-import otel_toolbar
 from otel_toolbar import semconv
 from otel_toolbar.insights.fingerprint import Statement, Statements
 from otel_toolbar.insights.n_plus_one import Detector, is_bulk
@@ -16,12 +15,13 @@ from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import callsite, light, masking
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.light import exception_type
+from otel_toolbar.version import VERSION
 
 from . import database
 from .loading import relationship_load
 from .parameters import described, identity
 
-SCOPE = InstrumentationScope("otel_toolbar.signals.queries", otel_toolbar.__version__)
+SCOPE = InstrumentationScope("otel_toolbar.signals.queries", VERSION)
 SUBJECT = "queries"
 _MYSQL = ("mysql", "mariadb")
 _statements = Statements(masking.is_secret)
@@ -62,7 +62,7 @@ class Query:
     def __init__(
         self,
         span: Span,
-        attributes: Mapping[str, Any],
+        attributes: dict[str, Any],
         statement: Statement,
         place: str,
         same_as: Hashable | None,
@@ -145,14 +145,15 @@ class Query:
 
     def _judge(self, detector: Detector, nanoseconds: int) -> None:
         alike = self._statement.fingerprint, self._place, self._identity
+        attributes = self._attributes
         if detector.is_duplicate(*alike):
-            light.late(self._span, semconv.QUERY_DUPLICATE, True)
+            attributes[semconv.QUERY_DUPLICATE] = True
         repeat = detector.observe(*alike, nanoseconds)
         if repeat is not None:
-            light.late(self._span, semconv.N_PLUS_ONE, True)
-            light.late(self._span, semconv.N_PLUS_ONE_GROUP, repeat.group)
-            light.late(self._span, semconv.N_PLUS_ONE_POSITION, repeat.position)
-            light.late(self._span, semconv.N_PLUS_ONE_RULE, repeat.rule)
+            attributes[semconv.N_PLUS_ONE] = True
+            attributes[semconv.N_PLUS_ONE_GROUP] = repeat.group
+            attributes[semconv.N_PLUS_ONE_POSITION] = repeat.position
+            attributes[semconv.N_PLUS_ONE_RULE] = repeat.rule
 
 
 def _of_statement(statement: Statement) -> dict[str, Any]:
@@ -177,5 +178,5 @@ def _put_place(
     attributes[semconv.CODE_LINE_NUMBER] = innermost.line
     attributes[semconv.CODE_FUNCTION_NAME] = innermost.function
     if options.stacks:
-        attributes[semconv.CODE_STACKTRACE] = "\n".join(map(str, stack))
+        attributes[semconv.CODE_STACKTRACE] = "\n".join([place.text for place in stack])
     return f"{innermost.file}:{innermost.line}"

@@ -6,6 +6,7 @@ Scopes are taken as they come: any part may be missing, and bytes need not be te
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from opentelemetry.util.types import AttributeValue
@@ -57,8 +58,7 @@ def of_headers(prefix: str, more: str, headers: Headers) -> Attributes:
     attributes: dict[str, tuple[str, ...]] = {}
     rest: list[str] = []
     for raw_name, raw_value in headers:
-        name = _latin1(raw_name).lower()
-        value = masking.header(name, _latin1(raw_value))
+        name, value = _header(raw_name, raw_value)
         key = prefix + name
         if key in attributes:
             attributes[key] += (value,)
@@ -69,6 +69,31 @@ def of_headers(prefix: str, more: str, headers: Headers) -> Attributes:
     if rest:
         attributes[more] = tuple(rest)
     return cast(Attributes, attributes)
+
+
+def _header(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
+    """Lower-case name and masked value of a header."""
+    # Servers give `bytes`, some apps `memoryview`s, which have no hash.
+    if (
+        type(raw_name) is bytes
+        and type(raw_value) is bytes
+        and len(raw_value) <= _CACHED_LENGTH
+        and raw_name not in _PRIVATE
+    ):
+        return _same_header(raw_name, raw_value)
+    name = _latin1(raw_name).lower()
+    return name, masking.header(name, _latin1(raw_value))
+
+
+_PRIVATE = frozenset({b"cookie", b"authorization", b"set-cookie", b"proxy-authorization"})
+_CACHED_LENGTH = 256
+
+
+@lru_cache(maxsize=1024)
+def _same_header(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
+    """A browser sends the same headers with every request: they are masked once."""
+    name = raw_name.decode("latin-1").lower()
+    return name, masking.header(name, raw_value.decode("latin-1"))
 
 
 def of_parameters(scope: Mapping[str, Any]) -> Attributes:
