@@ -61,7 +61,7 @@ class ToolbarApp:
         if _inside_of_another():
             await self.app(scope, receive, send)
             return
-        if await self._site.answers(scope, receive, send):
+        if self._site.owns(scope) and await self._site.answers(scope, receive, send):
             return
         sees = self._access.may_see(scope)
         exchange = self._exchange(scope)

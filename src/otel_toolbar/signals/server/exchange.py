@@ -113,7 +113,7 @@ class Exchange:
             facts[semconv.REQUEST_DISCONNECTED] = True
         facts.update(_endpoint(self._scope))
         if self._own is None:
-            facts.update(attributes.of_client(self._scope))
+            facts |= attributes.of_client(self._scope)
         self._name(span, facts)
         self._note_status(span)
         return facts
