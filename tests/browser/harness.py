@@ -81,7 +81,6 @@ class Pages:
         pages = [
             Route("/pages/{name}", self.page),
             Route("/data", self.data),
-            Route("/moved", self.data),
         ]
         return Starlette(routes=[Mount("/_toolbar", routes=site), *pages])
 
@@ -167,9 +166,10 @@ class Pages:
     async def page(self, request: Request) -> Response:
         name, trace_id = request.path_params["name"], request.query_params.get("trace", "")
         trace_id = trace_id or recorded.load("orders").trace_id
+        named = recorded.load("orders").trace_id if name == "stale" else trace_id
         tag = (
             '<script nonce="abc" src="/_toolbar/static/toolbar.js?v=1"'
-            f' data-trace="{trace_id}" data-base="/_toolbar" async></script>'
+            f' data-trace="{named}" data-base="/_toolbar" async></script>'
         )
         style = f"<style>{HOSTILE_STYLE}</style>" if name == "hostile" else ""
         dialog = "<dialog><p>modal</p><button>ok</button></dialog>" if name == "modal" else ""

@@ -445,6 +445,33 @@ async def test_with_the_sdk_disabled_the_page_says_why_it_is_empty(
     assert b"OTEL_SDK_DISABLED" in page.body
 
 
+async def test_what_an_app_queries_at_its_start_is_one_trace(
+    runtime: Runtime, engine: AsyncEngine
+) -> None:
+    async def ask() -> None:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "lifespan.startup"
+        await ask()
+        await ask()
+        await send({"type": "lifespan.startup.complete"})
+        await ask()  # a worker that start-up has left running
+
+    incoming = [{"type": "lifespan.startup"}]
+
+    async def receive() -> dict[str, Any]:
+        return incoming.pop()
+
+    await engine.dispose()
+    runtime.store.clear()
+    await ToolbarApp(app, runtime)({"type": "lifespan"}, receive, _swallow)
+    later, start = runtime.store.list(Query()).traces
+    assert (start.name, start.counts.queries) == ("lifespan startup", 2)
+    assert (later.name, later.counts.queries) == ("SELECT", 1)
+
+
 async def test_lifespan_and_websockets_pass_through(runtime: Runtime) -> None:
     seen: list[str] = []
 

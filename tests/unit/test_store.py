@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,6 +116,15 @@ def test_one_trace_that_is_too_big_alone_is_kept_while_it_is_the_newest() -> Non
     assert ids(store) == [1]
     put(store, server_span(2))
     assert ids(store) == [2]
+
+
+def test_traces_of_no_request_do_not_push_out_requests() -> None:
+    store = memory(store_max_traces=8)
+    put(store, server_span(1), server_span(2))
+    put(store, *(replace(server_span(n), kind=Kind.CLIENT) for n in range(3, 100)))
+    assert ids(store) == [99, 98, 97, 96, 95, 94, 2, 1]
+    put(store, *(server_span(n) for n in range(100, 105)))
+    assert ids(store) == [104, 103, 102, 101, 100, 99, 98, 2]
 
 
 def test_old_ones_go_by_age() -> None:

@@ -38,6 +38,11 @@ class Place:
         return f"{tail}:{self.line}" if self.line else tail
 
 
+def title(span: Span) -> str:
+    """The span's name, or a word to show where it has none."""
+    return span.name if span.name.strip() else "(no name)"
+
+
 def seconds(nanoseconds: int) -> float:
     return nanoseconds / 1e9
 

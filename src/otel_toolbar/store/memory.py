@@ -19,6 +19,8 @@ from otel_toolbar.settings import Settings
 
 from .base import MAX_LIMIT, Health, Page, Query
 
+_MAIN_KINDS = ("SERVER", "CONSUMER")
+
 Live = Callable[[], Mapping[str, Sequence[Any]]]
 """Copies of the spans that run at this moment, by trace id."""
 
@@ -52,6 +54,8 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._reading = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._minor: dict[str, None] = {}
+        """Traces of no request or job, in order: a poller's queries, say, which come in numbers."""
         self._numbers = 0
         self._size = 0
         self._evicted = 0
@@ -59,10 +63,7 @@ class MemoryStore:
 
     def add(self, trace_id: str, spans: Sequence[Any], size: int) -> None:
         with self._lock:
-            entry = self._entries.get(trace_id)
-            if entry is None:
-                self._numbers += 1
-                entry = self._entries[trace_id] = _Entry(self._numbers, time.monotonic())
+            entry = self._entry(trace_id, spans)
             room = self._options.max_spans - len(entry)
             if len(spans) > room:
                 entry.dropped += len(spans) - max(0, room)
@@ -95,6 +96,7 @@ class MemoryStore:
         with self._lock:
             for trace_id in [key for key, entry in self._entries.items() if not entry.pinned]:
                 self._size -= self._entries.pop(trace_id).size
+                self._minor.pop(trace_id, None)
 
     def pin(self, trace_id: str, pinned: bool) -> bool:
         with self._lock:
@@ -122,16 +124,37 @@ class MemoryStore:
             oldest = time.monotonic() - options.store_max_age / 1000
             self._forget(key for key, entry in self._entries.items() if entry.added < oldest)
         while len(self._entries) > options.store_max_traces or self._size > options.store_max_bytes:
-            victim = next((key for key, entry in self._entries.items() if not entry.pinned), None)
-            if victim is None or victim == next(reversed(self._entries)):
+            victim = self._victim()
+            if victim is None:
                 return
             self._forget([victim])
+
+    def _victim(self) -> str | None:
+        """The oldest; of the minor ones where these are more than a quarter of what is kept."""
+        crowded = len(self._minor) > self._options.store_max_traces // 4
+        newest = next(reversed(self._entries))
+        for trace_id in self._minor if crowded else self._entries:
+            if trace_id != newest and not self._entries[trace_id].pinned:
+                return trace_id
+        return None
 
     def _forget(self, trace_ids: Iterable[str]) -> None:
         for trace_id in list(trace_ids):
             if not self._entries[trace_id].pinned:
                 self._size -= self._entries.pop(trace_id).size
+                self._minor.pop(trace_id, None)
                 self._evicted += 1
+
+    def _entry(self, trace_id: str, spans: Sequence[Any]) -> _Entry:
+        """The trace's entry, made when it is new, and noted as minor as long as it is."""
+        entry = self._entries.get(trace_id)
+        if entry is None:
+            self._numbers += 1
+            entry = self._entries[trace_id] = _Entry(self._numbers, time.monotonic())
+            self._minor[trace_id] = None
+        if trace_id in self._minor and any(span.kind.name in _MAIN_KINDS for span in spans):
+            del self._minor[trace_id]
+        return entry
 
     def _newest_first(
         self, live: Mapping[str, Sequence[Any]], after: str | None

@@ -108,7 +108,7 @@ class Injector:
     def _prepared(self, message: Message) -> list[Message]:
         try:
             return self._prepare(message)
-        except Exception:  # noqa: BLE001 - whatever it is, the app's message goes out as it is
+        except Exception:
             guard.failed("injection of the tag")
             self._prolog = None
             return [*self._release(), message]

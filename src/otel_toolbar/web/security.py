@@ -90,7 +90,7 @@ class Access:
         """Whether this client may know of the toolbar at all; for the app's pages and sockets."""
         try:
             return self._is_local(scope) or self._has_token(scope)
-        except Exception:  # noqa: BLE001 - a scope that we cannot read is refused
+        except Exception:
             guard.failed("access check")
             return False
 

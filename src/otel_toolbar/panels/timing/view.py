@@ -10,7 +10,7 @@ from otel_toolbar.insights import reading
 from otel_toolbar.insights.breakdown import breakdown
 from otel_toolbar.model import Span, Trace
 from otel_toolbar.panels.contract import Badge
-from otel_toolbar.panels.shared import duration_text, offset, seconds
+from otel_toolbar.panels.shared import duration_text, offset, seconds, title
 from otel_toolbar.settings import Settings
 
 _SLOWEST = 8
@@ -24,8 +24,10 @@ _TITLES = {
     "internal": "Framework and own code, with a span",
     "rest": "No span of its own: code, waiting",
 }
-_MEMBERS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,"])+')
-_PIECES = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^;"])+')
+# A quoted part goes on to the end when its closing quote is missing.
+_MEMBERS = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|\\?$)|[^,"])+')
+_PIECES = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|\\?$)|[^;"])+')
+_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+")
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _slowest(trace: Trace, whole: int) -> tuple[Slow, ...]:
 def _slow(trace: Trace, span: Span, own: int, whole: int) -> Slow:
     return Slow(
         id=span.span_id,
-        name=span.name,
+        name=title(span),
         category=reading.category(span),
         start=offset(trace, span),
         self_time=seconds(own),
@@ -154,14 +156,14 @@ def _share(part: int, whole: int) -> float:
 def _server_timing(values: tuple[str, ...]) -> tuple[Metric, ...]:
     """The app's own metrics; the line that names the trace is ours."""
     metrics = [_metric(member) for value in values for member in _MEMBERS.findall(value)]
-    return tuple(m for m in metrics if m.name and m.name.lower() != "traceparent")
+    return tuple(m for m in metrics if _NAME.fullmatch(m.name) and m.name.lower() != "traceparent")
 
 
 def _metric(member: str) -> Metric:
     """Parse `name;dur=12.5;desc="a \"quoted\" text"`."""
-    name, *pieces = _PIECES.findall(member) or [""]
+    name, _, rest = member.partition(";")
     parameters: dict[str, str] = {}
-    for piece in pieces:
+    for piece in _PIECES.findall(rest):
         key, _, value = piece.partition("=")
         parameters.setdefault(key.strip().lower(), _unquoted(value.strip()))
     return Metric(name.strip(), _milliseconds(parameters.get("dur")), parameters.get("desc", ""))

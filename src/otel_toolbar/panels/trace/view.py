@@ -17,6 +17,7 @@ from otel_toolbar.panels.shared import (
     place,
     seconds,
     stack,
+    title,
 )
 from otel_toolbar.settings import Settings
 
@@ -157,7 +158,7 @@ def span_view(trace: Trace, span_id: str, settings: Settings) -> SpanView | None
     return SpanView(
         id=span.span_id,
         parent=span.parent_id,
-        name=span.name,
+        name=title(span),
         kind=span.kind.value,
         category=reading.category(span),
         start=offset(trace, span),
@@ -184,7 +185,7 @@ def _row(trace: Trace, span: Span, depth: int) -> Row:
         id=span.span_id,
         parent=span.parent_id if depth else None,
         depth=depth,
-        name=span.name,
+        name=title(span),
         text=_text(span),
         kind=span.kind.value,
         category=reading.category(span),

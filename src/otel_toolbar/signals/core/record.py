@@ -48,6 +48,7 @@ class Record:
         "closed_at",
         "dropped",
         "ended",
+        "ends_for_all",
         "later",
         "limit",
         "route",
@@ -57,8 +58,10 @@ class Record:
         "trace_id",
     )
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, ends_for_all: bool = False) -> None:
         self.limit = limit
+        self.ends_for_all = ends_for_all
+        """Once closed it is nobody's: what goes on then has no request."""
         self.server: Span | None = None
         self.trace_id = 0
         """Of the SERVER span; 0 before there is one."""
@@ -115,8 +118,9 @@ class Record:
 
 
 def current() -> Record | None:
-    """The request being handled; None outside of requests."""
-    return _current.get()
+    """The request being handled, also after its response; None outside of requests."""
+    record = _current.get()
+    return None if record is not None and record.ends_for_all and record.closed_at else record
 
 
 def enter(record: Record | None) -> Token[Record | None]:

@@ -7,7 +7,6 @@ from typing import Any, cast
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-import otel_toolbar
 from otel_toolbar import guard, semconv
 from otel_toolbar.insights.fingerprint import Statement
 from otel_toolbar.insights.n_plus_one import Detector, is_bulk
@@ -15,11 +14,12 @@ from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import callsite, light
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.light import exception_type
+from otel_toolbar.version import VERSION
 
 from . import database, loading
 from .parameters import batch_size, described, identity
 
-SCOPE = InstrumentationScope("otel_toolbar.signals.queries", otel_toolbar.__version__)
+SCOPE = InstrumentationScope("otel_toolbar.signals.queries", VERSION)
 SUBJECT = "queries"
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
 

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .exchange import Exchange
 from .framework import Framework, detect
+from .lifespan import Startup
 
-__all__ = ["Exchange", "Framework", "detect"]
+__all__ = ["Exchange", "Framework", "Startup", "detect"]

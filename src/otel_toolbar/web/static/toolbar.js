@@ -39,9 +39,13 @@
 [hidden] { display: none !important; }
 .bar, .drawer { pointer-events: auto; color: var(--text); font-variant-numeric: tabular-nums; }
 .bar { position: fixed; display: flex; inset: auto 8px 8px auto; box-shadow: 0 2px 10px #0004; border-radius: 8px; }
-.bar[data-corner$="left"] { inset-inline: 8px auto; }
-.bar[data-corner^="top"] { inset-block: 8px auto; }
-.bar[data-open] { inset-block: auto calc(var(--height) + 8px); }
+.bar[data-corner$="left"] { inset: auto auto 8px 8px; }
+.bar[data-corner="top left"] { inset: 8px auto auto 8px; }
+.bar[data-corner="top right"] { inset: 8px 8px auto auto; }
+/* Growing to the left is no shift of the page's layout where lines begin at the right. */
+.bar[data-corner$="right"], .bar[data-corner$="right"] .badge { direction: rtl; flex-direction: row-reverse; }
+.bar[data-corner$="right"] span, .bar[data-corner$="right"] a { direction: ltr; }
+.bar[data-open] { top: auto; bottom: calc(var(--height) + 8px); }
 button, a { font: inherit; color: inherit; background: var(--page); border: 1px solid var(--line); cursor: pointer; text-decoration: none; }
 button:hover, a:hover { background: var(--selected); }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 1px; }
@@ -119,16 +123,9 @@ iframe { grid-column: 2; width: 100%; height: 100%; border: 0; background: var(-
 
   // The badge
 
-  const mark = make("span", { className: "mark", ariaHidden: "true" }, "●");
-  const duration = make("span", {}, "trace");
-  const queries = make("span", { className: "quiet" });
-  const alerts = make("span", { className: "alerts" });
-  const more = make("span", { className: "quiet" });
-  const badge = make(
-    "button",
-    { type: "button", className: "badge", ariaExpanded: "false", ariaKeyShortcuts: "Alt+Shift+D", onclick: () => toggle() },
-    mark, duration, queries, alerts, more,
-  );
+  const badge = make("button", {
+    type: "button", className: "badge", ariaExpanded: "false", ariaKeyShortcuts: "Alt+Shift+D", onclick: () => toggle(),
+  });
   const full = make("a", { className: "full", target: "_blank", rel: "noopener", ariaLabel: "Open the trace in a new tab" }, "↗");
   const news = make("span", { className: "sr", role: "status" });
   const bar = make("section", { className: "bar", ariaLabel: "Debug toolbar" }, badge, full, news);
@@ -143,18 +140,20 @@ iframe { grid-column: 2; width: 100%; height: 100%; border: 0; background: var(-
     const later = requests.length - 1;
     const level = summary ? severity(summary) : "ok";
     bar.dataset.level = level;
-    mark.textContent = { ok: "●", slow: "■", bad: "▲" }[level];
-    if (summary) duration.textContent = summary.duration === null ? "running" : time(summary.duration * 1000);
-    queries.textContent = summary?.counts.queries ? `${summary.counts.queries} q` : "";
-    alerts.textContent = summary?.counts.alerts ? `▲ ${summary.counts.alerts}` : "";
-    more.textContent = later ? `+${later}` : "";
-    for (const part of [queries, alerts, more]) part.hidden = !part.textContent;
-    badge.ariaLabel = [
-      `Debug toolbar: ${duration.textContent}`,
-      summary?.counts.queries && `${summary.counts.queries} queries`,
-      summary?.counts.alerts && `${summary.counts.alerts} alerts`,
-      later && `${later} later requests`,
-    ].filter(Boolean).join(", ");
+    const duration = !summary ? "trace" : summary.duration === null ? "running" : time(summary.duration * 1000);
+    // Class, what is seen, and what screen readers add to it.
+    const parts = [
+      ["sr", "Debug toolbar: "],
+      ["mark", { ok: "●", slow: "■", bad: "▲" }[level]],
+      ["", duration],
+      ["quiet", summary?.counts.queries && `${summary.counts.queries} q`, " (queries)"],
+      ["alerts", summary?.counts.alerts && `▲ ${summary.counts.alerts}`, " alerts"],
+      ["quiet", later && `+${later}`, " later requests"],
+    ];
+    // Fresh elements: moved ones would count as a layout shift of the page.
+    badge.replaceChildren(...parts.filter(([, text]) => text).map(([className, text, more]) => (
+      make("span", { className, ariaHidden: className === "mark" ? "true" : null }, text, make("span", { className: "sr" }, more ?? ""))
+    )));
     full.href = url(current);
     renderList();
   }
@@ -342,7 +341,8 @@ iframe { grid-column: 2; width: 100%; height: 100%; border: 0; background: var(-
   // Some pages replace everything in the document.
   new MutationObserver(mount).observe(document.documentElement, { childList: true });
   const settled = () => setTimeout(load, 50);
-  if (document.readyState === "complete") settled();
-  else addEventListener("load", settled, { once: true });
+  // By then the whole page was sent, so the request has ended, streamed pages included.
+  if (document.readyState === "loading") addEventListener("DOMContentLoaded", settled, { once: true });
+  else settled();
   if (remembered("open", "")) toggle(true);
 })();
