@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Any, cast
@@ -29,13 +29,12 @@ def described(
     if not parameters:
         return
     sensitive = statement.sensitive
-    named = _named(parameters, context)
-    for place, (key, value) in enumerate(islice(named, MAX_PARAMETERS)):
+    prefix, value_of = semconv.DB_QUERY_PARAMETER, masking.value
+    for place, (key, value) in enumerate(islice(_named(parameters, context), MAX_PARAMETERS)):
         if sensitive and value is not None and (place in sensitive or key in sensitive):
-            shown = masking.MASK
+            attributes[prefix + key] = masking.MASK
         else:
-            shown = masking.value(key, value)
-        attributes[semconv.DB_QUERY_PARAMETER + key] = shown
+            attributes[prefix + key] = value_of(key, value)
     if len(parameters) > MAX_PARAMETERS:
         attributes[semconv.QUERY_PARAMETERS_MORE] = len(parameters) - MAX_PARAMETERS
 
@@ -74,15 +73,14 @@ def batch_size(parameters: Any, context: Any) -> int:
     return min(whole, max(1, len(parameters) // max(1, len(names))))
 
 
-def _named(parameters: Any, context: Any) -> Iterator[tuple[str, Any]]:
+def _named(parameters: Any, context: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(parameters, Mapping):
-        for key, value in cast("Mapping[Any, Any]", parameters).items():
-            yield str(key), value
-        return
+        given = cast("Mapping[Any, Any]", parameters)
+        return ((str(key), value) for key, value in given.items())
     names = _bind_names(context)
     if len(names) != len(parameters):
         names = tuple(map(str, range(len(parameters))))
-    yield from zip(names, parameters, strict=True)
+    return zip(names, parameters, strict=True)
 
 
 def _bind_names(context: Any) -> Sequence[str]:
