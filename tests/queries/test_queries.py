@@ -426,6 +426,7 @@ def test_every_engine_before_and_after(
         for each in (engine, later, later.execution_options(isolation_level="SERIALIZABLE")):
             with each.connect() as connection:
                 connection.execute(select(1))
+    later.dispose()
     assert [each.get(semconv.DB_NAMESPACE) for each in queries_of(told)] == [None] * 3
 
 
