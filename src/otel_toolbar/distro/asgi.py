@@ -6,11 +6,11 @@ import os
 import re
 from typing import Any
 
-import otel_toolbar
 from otel_toolbar import guard
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.server import Exchange, Startup, detect
 from otel_toolbar.signals.server.exchange import App, Message, Receive, Scope, Send
+from otel_toolbar.version import VERSION
 from otel_toolbar.web.inject import Injector
 from otel_toolbar.web.security import Access
 from otel_toolbar.web.site import Site
@@ -95,7 +95,7 @@ class ToolbarApp:
                 scope,
                 send,
                 base=self._site.base(scope),
-                version=otel_toolbar.__version__,
+                version=VERSION,
                 traceparent=exchange.traceparent,
             )
         except Exception:
@@ -159,7 +159,7 @@ def _configured(overrides: dict[str, Any]) -> runtimes.Runtime:
         from .distro import defaults
 
         defaults(os.environ)
-        ToolbarConfigurator().configure()
+        ToolbarConfigurator().configure()  # pyright: ignore[reportUnknownMemberType]
     return runtime
 
 

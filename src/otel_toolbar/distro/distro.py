@@ -52,7 +52,7 @@ class ToolbarDistro(BaseDistro):
         """
         if entry_point.name in REPLACED and install().enabled:
             return
-        super().load_instrumentor(entry_point, **kwargs)
+        super().load_instrumentor(entry_point, **kwargs)  # pyright: ignore[reportUnknownMemberType]
 
 
 def defaults(environ: MutableMapping[str, str]) -> None:

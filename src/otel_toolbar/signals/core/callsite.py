@@ -59,7 +59,7 @@ def stack(limit: int = MAX_FRAMES) -> list[Place]:
     own: list[Place] = []
     installed: list[Place] = []
     depth = 0
-    walk = _Walk(sys._getframe(1))  # noqa: SLF001
+    walk = _Walk(sys._getframe(1))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     while (frame := walk.frame) is not None and len(own) < limit and depth < MAX_DEPTH:
         kind = kind_of(frame.f_code.co_filename)
         if kind == "app" or (kind == "library" and _template(frame) is not None):

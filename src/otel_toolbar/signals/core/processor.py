@@ -80,9 +80,9 @@ def set_clean(span: Span, attributes: Mapping[str, AttributeValue]) -> None:
     Where its insides are not as known, or a limit applies, the ordinary way is taken.
     """
     bounded: Any = getattr(span, "_attributes", None)
-    known = getattr(bounded, "_dict", None)
+    known: Any = getattr(bounded, "_dict", None)
     if (
-        type(known) is dict
+        known.__class__ is dict
         and bounded.max_value_len is None
         and (bounded.maxlen is None or len(known) + len(attributes) <= bounded.maxlen)
     ):
@@ -190,7 +190,7 @@ class RecordEverything(Sampler):
         self._sampler = sampler
 
     def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
-        result = self._sampler.should_sample(*args, **kwargs)
+        result: Any = self._sampler.should_sample(*args, **kwargs)
         if result.decision is Decision.DROP:
             return SamplingResult(Decision.RECORD_ONLY, result.attributes, result.trace_state)
         return result
@@ -219,13 +219,13 @@ def _mask_urls(span: Span) -> None:
             span.set_attribute(key, cleaned)
 
 
-def _copy(span: Span) -> ReadableSpan:
+def _copy(span: Any) -> ReadableSpan:
     return ReadableSpan(
         name=span.name,
         context=span.get_span_context(),
         parent=span.parent,
         resource=span.resource,
-        attributes=_snapshot(span.attributes or {}),
+        attributes=_snapshot(span.attributes),
         events=tuple(span.events),
         links=tuple(span.links),
         kind=span.kind,
@@ -240,7 +240,7 @@ def _snapshot(attributes: Any) -> dict[str, Any]:
     """Copy a mapping that another thread may be writing."""
     for _ in range(3):
         try:
-            return dict(attributes)
+            return dict(attributes or {})
         except RuntimeError:
             continue
     return {}

@@ -7,7 +7,7 @@ here, its spans stay as it makes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,7 +46,7 @@ class LightTracer(trace.Tracer):
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
-        self._scope = tracer._instrumentation_scope  # noqa: SLF001
+        self._scope: Any = getattr(tracer, "_instrumentation_scope")  # noqa: B009
 
     @classmethod
     def of(cls, tracer: Tracer) -> LightTracer:
@@ -72,7 +72,7 @@ class LightTracer(trace.Tracer):
     @contextmanager
     def start_as_current_span(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, name: str, *args: Any, attributes: Any = None, **kwargs: Any
-    ) -> Iterator[Span]:
+    ) -> Generator[Span]:
         if args or not light.possible():
             with self._tracer.start_as_current_span(
                 name, *args, attributes=attributes, **kwargs

@@ -119,10 +119,11 @@ def _count_rows() -> None:
     from sqlalchemy.engine import cursor
 
     for name in _STRATEGIES:
-        strategy = getattr(cursor, name)
+        strategy: Any = getattr(cursor, name)
+        own: dict[str, Any] = strategy.__dict__
         for method, count in (("fetchone", _one), ("fetchmany", len), ("fetchall", len)):
-            if method in vars(strategy):
-                setattr(strategy, method, _counting(vars(strategy)[method], count))
+            if method in own:
+                setattr(strategy, method, _counting(own[method], count))
 
 
 def _one(row: Any) -> int:

@@ -35,8 +35,8 @@ def identity(text: str, parameters: Any, loaded_for: int) -> Hashable | None:
     Lazy loads for different objects (`loaded_for`) are different, even where foreign keys are equal.
     """
     try:
-        values = tuple(parameters.values()) if isinstance(parameters, dict) else tuple(parameters)
-        return hash((text, values, loaded_for))
+        values: Any = parameters.values() if hasattr(parameters, "values") else parameters
+        return hash((text, tuple(values), loaded_for))
     except Exception:  # something that cannot be hashed or iterated, of any driver
         return None
 

@@ -8,7 +8,6 @@ from typing import Any, cast
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-import otel_toolbar
 from otel_toolbar import semconv
 from otel_toolbar.insights.fingerprint import Statement, Statements
 from otel_toolbar.insights.n_plus_one import Detector, is_bulk
@@ -16,12 +15,13 @@ from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import callsite, light, masking
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.light import exception_type
+from otel_toolbar.version import VERSION
 
 from . import database
 from .loading import relationship_load
 from .parameters import described, identity
 
-SCOPE = InstrumentationScope("otel_toolbar.signals.queries", otel_toolbar.__version__)
+SCOPE = InstrumentationScope("otel_toolbar.signals.queries", VERSION)
 SUBJECT = "queries"
 _MYSQL = ("mysql", "mariadb")
 _statements = Statements(masking.is_secret)

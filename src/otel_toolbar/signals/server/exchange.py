@@ -17,11 +17,11 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-import otel_toolbar
 from otel_toolbar import guard, semconv
 from otel_toolbar.signals.core import processor
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.light import exception_type, record_exception
+from otel_toolbar.version import VERSION
 
 from . import attributes, route
 from .framework import Framework
@@ -232,7 +232,7 @@ class Exchange:
 @lru_cache(maxsize=1)
 def _tracer(provider: trace.TracerProvider) -> trace.Tracer:
     """Our tracer of the provider of the moment; the SDK takes 10 us to look one up."""
-    return provider.get_tracer(SCOPE_NAME, otel_toolbar.__version__)
+    return provider.get_tracer(SCOPE_NAME, VERSION)
 
 
 class _ScopeGetter(Getter[Scope]):
