@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from functools import lru_cache
-from types import FrameType
+from collections.abc import Iterator
+from types import CodeType, FrameType
 from typing import Any, Literal, NamedTuple
 
 MAX_FRAMES = 20
@@ -31,7 +31,8 @@ _FRAMEWORKS = frozenset(
 )  # fmt: skip
 """Installed packages that are never where a developer looks for a query's origin."""
 
-Kind = Literal["app", "package", "library", "loop"]
+Kind = Literal["app", "package", "library", "generated", "loop"]
+_MAX_KINDS = 10_000
 _paths = sysconfig.get_paths()
 _STDLIB = tuple({_paths["stdlib"], _paths["platstdlib"]})
 _SITES = ("/site-packages/", "/dist-packages/", "\\site-packages\\")
@@ -46,9 +47,8 @@ class Place(NamedTuple):
     file: str
     line: int
     function: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line} {self.function}"
+    text: str
+    """`file:line function`."""
 
 
 def stack(limit: int = MAX_FRAMES) -> list[Place]:
@@ -58,46 +58,53 @@ def stack(limit: int = MAX_FRAMES) -> list[Place]:
     """
     own: list[Place] = []
     installed: list[Place] = []
-    depth = 0
-    walk = _Walk(sys._getframe(1))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    while (frame := walk.frame) is not None and len(own) < limit and depth < MAX_DEPTH:
-        kind = kind_of(frame.f_code.co_filename)
-        if kind == "app" or (kind == "library" and _template(frame) is not None):
-            own.append(_place(frame))
-        elif kind == "package" and len(installed) < limit:
-            installed.append(_place(frame))
-        elif kind == "loop":
-            break
-        walk.outward()
-        depth += 1
+    kinds = _kinds
+    depth = MAX_DEPTH
+    for frame in _beginnings(sys._getframe(1)):  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        while frame is not None and depth:
+            depth -= 1
+            filename = frame.f_code.co_filename
+            kind = kinds.get(filename) or _learn(filename)
+            if kind == "library":  # most are: this loop runs for every query
+                pass
+            elif kind == "loop" or len(own) == limit:
+                return own or installed
+            elif kind == "app" or (kind == "generated" and _template(frame) is not None):
+                own.append(_place(frame))
+            elif kind == "package" and len(installed) < limit:
+                installed.append(_place(frame))
+            frame = frame.f_back  # noqa: PLW2901
     return own or installed
 
 
-class _Walk:
-    """From a frame outward, through greenlets."""
-
-    __slots__ = ("_greenlet", "frame")
-
-    def __init__(self, frame: FrameType | None) -> None:
-        self.frame = frame
-        module: Any = sys.modules.get("greenlet")
-        self._greenlet: Any = module.getcurrent() if module is not None else None
-
-    def outward(self) -> None:
-        frame = self.frame.f_back if self.frame is not None else None
-        while frame is None and self._greenlet is not None:
-            self._greenlet = self._greenlet.parent
-            frame = None if self._greenlet is None else self._greenlet.gr_frame
-        self.frame = frame
+def _beginnings(frame: FrameType) -> Iterator[FrameType | None]:
+    """The innermost frame of this greenlet, and of each that waits for it."""
+    yield frame
+    module: Any = sys.modules.get("greenlet")
+    waiting = module.getcurrent().parent if module is not None else None
+    while waiting is not None:
+        yield waiting.gr_frame
+        waiting = waiting.parent
 
 
-@lru_cache(maxsize=4096)
+_kinds: dict[str, Kind] = {}
+
+
+def _learn(filename: str) -> Kind:
+    if len(_kinds) > _MAX_KINDS:  # an app that compiles code under ever new names
+        _kinds.clear()
+    kind = _kinds[filename] = kind_of(filename)
+    return kind
+
+
 def kind_of(filename: str) -> Kind:
     """Whose code a file is."""
     path = filename.replace("\\", "/")
     if path.endswith(_LOOPS):
         return "loop"
-    if path.startswith(("<", _OURS, sys.prefix + "/bin/", "/usr/bin/")):
+    if path.startswith("<"):
+        return "generated"
+    if path.startswith((_OURS, sys.prefix + "/bin/", "/usr/bin/")):
         return "library"
     for site in _SITES:
         if site in filename:
@@ -112,17 +119,24 @@ def _place(frame: FrameType) -> Place:
     template = _template(frame)
     if template is not None:
         line = template.get_corresponding_lineno(frame.f_lineno)
-        return Place(template.filename or code.co_filename, line, f"template {template.name}")
-    return _code_place(code.co_filename, frame.f_lineno, code.co_name, _module(frame))
+        return _made(template.filename or code.co_filename, line, f"template {template.name}")
+    line = frame.f_lineno
+    known = _places.get((code, line))
+    if known is None:
+        module = frame.f_globals.get("__name__")
+        name = f"{module}.{code.co_name}" if isinstance(module, str) else code.co_name
+        if len(_places) > _MAX_PLACES:
+            _places.clear()
+        known = _places[code, line] = _made(code.co_filename, line, name)
+    return known
 
 
-def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", ""))
+_places: dict[tuple[CodeType, int], Place] = {}
+_MAX_PLACES = 4096
 
 
-@lru_cache(maxsize=4096)
-def _code_place(file: str, line: int, function: str, module: str) -> Place:
-    return Place(file, line, f"{module}.{function}" if module else function)
+def _made(file: str, line: int, function: str) -> Place:
+    return Place(file, line, function, f"{file}:{line} {function}")
 
 
 def _template(frame: FrameType) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, cast
 
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -62,7 +62,7 @@ class Query:
     def __init__(
         self,
         span: Span,
-        attributes: Mapping[str, Any],
+        attributes: dict[str, Any],
         statement: Statement,
         place: str,
         same_as: Hashable | None,
@@ -145,14 +145,15 @@ class Query:
 
     def _judge(self, detector: Detector, nanoseconds: int) -> None:
         alike = self._statement.fingerprint, self._place, self._identity
+        attributes = self._attributes
         if detector.is_duplicate(*alike):
-            light.late(self._span, semconv.QUERY_DUPLICATE, True)
+            attributes[semconv.QUERY_DUPLICATE] = True
         repeat = detector.observe(*alike, nanoseconds)
         if repeat is not None:
-            light.late(self._span, semconv.N_PLUS_ONE, True)
-            light.late(self._span, semconv.N_PLUS_ONE_GROUP, repeat.group)
-            light.late(self._span, semconv.N_PLUS_ONE_POSITION, repeat.position)
-            light.late(self._span, semconv.N_PLUS_ONE_RULE, repeat.rule)
+            attributes[semconv.N_PLUS_ONE] = True
+            attributes[semconv.N_PLUS_ONE_GROUP] = repeat.group
+            attributes[semconv.N_PLUS_ONE_POSITION] = repeat.position
+            attributes[semconv.N_PLUS_ONE_RULE] = repeat.rule
 
 
 def _of_statement(statement: Statement) -> dict[str, Any]:
@@ -177,5 +178,5 @@ def _put_place(
     attributes[semconv.CODE_LINE_NUMBER] = innermost.line
     attributes[semconv.CODE_FUNCTION_NAME] = innermost.function
     if options.stacks:
-        attributes[semconv.CODE_STACKTRACE] = "\n".join(map(str, stack))
+        attributes[semconv.CODE_STACKTRACE] = "\n".join([place.text for place in stack])
     return f"{innermost.file}:{innermost.line}"
