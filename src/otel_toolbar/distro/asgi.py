@@ -7,8 +7,7 @@ import re
 from typing import Any
 
 from otel_toolbar import guard
-from otel_toolbar.signals.core import record as records
-from otel_toolbar.signals.server import Exchange, Startup, detect
+from otel_toolbar.signals.server import Exchange, Startup, detect, is_watched, outside_of_requests
 from otel_toolbar.signals.server.exchange import App, Message, Receive, Scope, Send
 from otel_toolbar.version import VERSION
 from otel_toolbar.web.inject import Injector
@@ -55,18 +54,18 @@ class ToolbarApp:
         elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            await self._unwatched(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _inside_of_another():
+        if is_watched(scope):
             await self.app(scope, receive, send)
             return
-        if await self._site.answers(scope, receive, send):
+        if self._site.owns(scope) and await self._site.answers(scope, receive, send):
             return
         sees = self._access.may_see(scope)
         exchange = self._exchange(scope)
         if exchange is None:
-            await self.app(scope, receive, send)
+            await self._unwatched(scope, receive, send)
             return
         injector = self._injector(scope, send, exchange) if sees else None
         if injector is None:
@@ -76,6 +75,10 @@ class ToolbarApp:
             await exchange.run(self.app, receive, injector.send)
         finally:
             await injector.finish()
+
+    async def _unwatched(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with outside_of_requests():
+            await self.app(scope, receive, send)
 
     def _exchange(self, scope: Scope) -> Exchange | None:
         """The watcher of this request; None when it is not to be watched."""
@@ -161,9 +164,3 @@ def _configured(overrides: dict[str, Any]) -> runtimes.Runtime:
         defaults(os.environ)
         ToolbarConfigurator().configure()  # pyright: ignore[reportUnknownMemberType]
     return runtime
-
-
-def _inside_of_another() -> bool:
-    """True in a request that an outer layer of ours already watches."""
-    record = records.current()
-    return record is not None and not record.closed

@@ -28,6 +28,9 @@ _SHORTEST = 13
 MAX_TEXT = 65_536
 """Characters of one text that are looked at; the rest is cut off."""
 
+_SHORT = 10**12
+"""Numbers below it are too short for a card's."""
+
 _MAX_ITEMS = 20
 _MAX_DEPTH = 3
 _AHEAD = 4096
@@ -63,6 +66,8 @@ def is_secret(name: str) -> bool:
 
 def value(name: str, given: Any) -> str:
     """A value by its name, as short masked text: at most `VALUE_LENGTH` characters."""
+    if type(given) is int and -_SHORT < given < _SHORT and not is_secret(name):
+        return str(given)  # most parameters are keys of rows
     return clean(given, name, _Options.limit)
 
 

@@ -135,6 +135,11 @@ def enter(record: Record | None) -> Token[Record | None]:
     return _current.set(record)
 
 
+def is_left_over(token: Token[Record | None]) -> bool:
+    """True when, before `enter` gave `token`, this context was that of another request."""
+    return isinstance(token.old_value, Record)
+
+
 def leave(token: Token[Record | None]) -> None:
     """Undo `enter`. In a context that was left meanwhile there is nothing to undo."""
     try:
