@@ -51,6 +51,10 @@ class MemoryStore:
         self._options = options
         self._convert = convert
         self._live = live
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """Hold nothing, under locks that nobody holds. For a forked process."""
         self._lock = threading.Lock()
         self._reading = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()

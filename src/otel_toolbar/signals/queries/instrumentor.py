@@ -42,7 +42,7 @@ def install(options: Settings) -> None:
 
 
 def uninstall() -> None:
-    """Watch none any more. For tests: the wrapped methods stay and count for nobody."""
+    """Watch none any more; the wrapped methods stay and count for nobody."""
     global _options
     _options = None
     if _listening:
@@ -54,6 +54,8 @@ def uninstall() -> None:
 
 
 def _hook(module: Any) -> None:
+    if _options is None:
+        return  # uninstalled before SQLAlchemy was imported
     try:
         from sqlalchemy import event
 
@@ -65,8 +67,11 @@ def _hook(module: Any) -> None:
             event.listen(module.Engine, name, listener)
             _listening.append((module.Engine, name, listener))
         _count_rows()
-    except Exception:
-        guard.failed("hook of SQLAlchemy; is it 2.0 or newer?")
+    except Exception as error:
+        guard.say_once(
+            f"this version of SQLAlchemy is not one that the toolbar knows ({error}); queries are not"
+            " seen. It has to be 2.0 or newer"
+        )
 
 
 # SQLAlchemy tells the arguments of a listener by their names, so all stand there.
