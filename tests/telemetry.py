@@ -5,6 +5,7 @@ Ids, times and paths of this machine are left out or made stable; everything els
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -171,11 +172,18 @@ async def exchange(
         for place, part in enumerate(body)
     ]
 
+    complete = asyncio.Event()
+
     async def receive() -> dict[str, Any]:
-        return incoming.pop(0) if incoming else {"type": "http.disconnect"}
+        if not incoming:
+            await complete.wait()  # as a server: the client is there until it has its answer
+            return {"type": "http.disconnect"}
+        return incoming.pop(0)
 
     async def send(message: dict[str, Any]) -> None:
         done.messages.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            complete.set()
 
     try:
         await app(scope, receive, send)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .distro.asgi import ToolbarMiddleware, wrap
 
-__version__ = "0.1.0"
+from .version import VERSION
+
+__version__ = VERSION
 
 __all__ = ["ToolbarMiddleware", "__version__", "wrap"]
 

@@ -123,7 +123,6 @@ def _span(span: Any, resource: dict[str, Any], scope: str) -> dict[str, Any]:
         "span_id": span.span_id.hex(),
         "parent_id": span.parent_span_id.hex(),
         "attributes": _attributes(span.attributes),
-        "flags": span.flags & 0xFF,
         "resource": resource,
         "scope": scope,
     }

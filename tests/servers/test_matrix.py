@@ -26,7 +26,7 @@ def test_small_apps(app: str, server: str, tmp_path: Path) -> None:
     with serving(EXAMPLES / app, tmp_path, server=server, environment=OURS) as running:
         answers = {path: running.get(path) for path in ("/", "/json/7", "/queries", "/stream")}
         assert [answer.status_code for answer in answers.values()] == [200] * 4
-        assert answers["/json/7"].json()["id"] == 7
+        assert int(answers["/json/7"].json()["id"]) == 7
         assert 'data-trace="' in answers["/"].text
         assert running.get("/boom").status_code == 500
 

@@ -8,7 +8,17 @@ import pytest
 
 from otel_toolbar.web.render import STATIC
 
-FULL_PAGE = ("ui.css", "common.js", "stream.js", "history.js", "trace.js", "waterfall.js", "tree.js", "minimap.js", "inspector.js")
+FULL_PAGE = (
+    "ui.css",
+    "common.js",
+    "stream.js",
+    "history.js",
+    "trace.js",
+    "waterfall.js",
+    "tree.js",
+    "minimap.js",
+    "inspector.js",
+)
 
 
 def compressed(name: str) -> int:
@@ -16,7 +26,9 @@ def compressed(name: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("names", "most"), [(("toolbar.js",), 8 * 1024), (FULL_PAGE, 40 * 1024)], ids=["toolbar", "page"]
+    ("names", "most"),
+    [(("toolbar.js",), 8 * 1024), (FULL_PAGE, 40 * 1024)],
+    ids=["toolbar", "page"],
 )
 def test_size(names: tuple[str, ...], most: int) -> None:
     assert sum(compressed(name) for name in names) <= most

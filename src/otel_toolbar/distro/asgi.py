@@ -6,11 +6,10 @@ import os
 import re
 from typing import Any
 
-import otel_toolbar
 from otel_toolbar import guard
-from otel_toolbar.signals.core import record as records
-from otel_toolbar.signals.server import Exchange, Startup, detect
+from otel_toolbar.signals.server import Exchange, Startup, detect, is_watched, outside_of_requests
 from otel_toolbar.signals.server.exchange import App, Message, Receive, Scope, Send
+from otel_toolbar.version import VERSION
 from otel_toolbar.web.inject import Injector
 from otel_toolbar.web.security import Access
 from otel_toolbar.web.site import Site
@@ -63,20 +62,20 @@ class ToolbarApp:
         elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            await self._unwatched(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _inside_of_another():
+        if is_watched(scope):
             await self.app(scope, receive, send)
             return
         if self._by_hand:
             self._set_up()
-        if await self._site.answers(scope, receive, send):
+        if self._site.owns(scope) and await self._site.answers(scope, receive, send):
             return
         sees = self._access.may_see(scope)
         exchange = self._exchange(scope)
         if exchange is None:
-            await self.app(scope, receive, send)
+            await self._unwatched(scope, receive, send)
             return
         injector = self._injector(scope, send, exchange) if sees else None
         if injector is None:
@@ -86,6 +85,10 @@ class ToolbarApp:
             await exchange.run(self.app, receive, injector.send)
         finally:
             await injector.finish()
+
+    async def _unwatched(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with outside_of_requests():
+            await self.app(scope, receive, send)
 
     def _exchange(self, scope: Scope) -> Exchange | None:
         """The watcher of this request; None when it is not to be watched."""
@@ -105,7 +108,7 @@ class ToolbarApp:
                 scope,
                 send,
                 base=self._site.base(scope),
-                version=otel_toolbar.__version__,
+                version=VERSION,
                 traceparent=exchange.traceparent,
             )
         except Exception:
@@ -120,7 +123,7 @@ class ToolbarApp:
         """
         self._by_hand = False
         try:
-            _provide()
+            _provide(self._runtime)
         except Exception:
             guard.failed("set-up of OpenTelemetry")
 
@@ -173,20 +176,17 @@ def wrapped(app: Any, runtime: runtimes.Runtime | None = None, *, by_hand: bool 
     return ToolbarApp(app, runtime, by_hand=by_hand)
 
 
-def _provide() -> None:
-    """Set up OpenTelemetry as our distro does, when nobody has yet."""
+def _provide(runtime: runtimes.Runtime) -> None:
+    """Set up OpenTelemetry as our distro does, when nobody has yet; else attach to what there is."""
     from opentelemetry import trace
 
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        from . import providers
+
+        providers.attach_to_the_global_one(runtime)
         return
     from .configurator import ToolbarConfigurator
     from .distro import defaults
 
     defaults(os.environ)
-    ToolbarConfigurator().configure()
-
-
-def _inside_of_another() -> bool:
-    """True in a request that an outer layer of ours already watches."""
-    record = records.current()
-    return record is not None and not record.closed
+    ToolbarConfigurator().configure()  # pyright: ignore[reportUnknownMemberType]

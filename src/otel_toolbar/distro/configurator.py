@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,11 @@ from .runtime import install
 _OPTIONAL = {OTEL_METRICS_EXPORTER: "_init_metrics", OTEL_LOGS_EXPORTER: "_init_logging"}
 
 
-class ToolbarConfigurator(sdk_configuration._OTelSDKConfigurator):  # noqa: SLF001 - meant for distros
+# The SDK names its base class for distros with an underscore, and annotates no keyword arguments.
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
+
+
+class ToolbarConfigurator(sdk_configuration._OTelSDKConfigurator):  # noqa: SLF001
     """Makes the providers; `distro.providers` then finds them as it finds everybody's."""
 
     def _configure(self, **kwargs: Any) -> None:
@@ -39,7 +43,7 @@ class ToolbarConfigurator(sdk_configuration._OTelSDKConfigurator):  # noqa: SLF0
 
 
 @contextmanager
-def _only_providers_with_exporters() -> Iterator[None]:
+def _only_providers_with_exporters() -> Generator[None]:
     """Leave out the SDK's meter and logger providers that nobody reads.
 
     The SDK makes all three in any case, and frameworks then measure and log each request for nothing:

@@ -47,7 +47,11 @@ click makes one endless trace of a whole server run (opentelemetry-python-contri
 class ToolbarDistro(BaseDistro):
     """Defaults for a developer's machine, and no instrumentation twice."""
 
+    runs = False
+    """True once it is the distro of this process."""
+
     def _configure(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
+        ToolbarDistro.runs = True
         defaults(os.environ)
         _silence_other_configurators()
         install()
@@ -59,7 +63,7 @@ class ToolbarDistro(BaseDistro):
         """
         if entry_point.name in REPLACED and install().enabled:
             return
-        super().load_instrumentor(entry_point, **kwargs)
+        super().load_instrumentor(entry_point, **kwargs)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _silence_other_configurators() -> None:

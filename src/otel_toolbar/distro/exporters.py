@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import (
@@ -103,5 +103,5 @@ def log_processor(exporter: LogRecordExporter) -> BatchLogRecordProcessor:
 
 def _names_refusal(arguments: Any) -> bool:
     """True for the arguments of an exporter's line about a failed export that name such a code."""
-    values: tuple[Any, ...] = arguments if isinstance(arguments, tuple) else ()
+    values = cast("tuple[Any, ...]", arguments) if isinstance(arguments, tuple) else ()
     return any(str(getattr(value, "name", value)) in _NOT_TAKEN for value in values)

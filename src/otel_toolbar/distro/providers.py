@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import wrapt
 from opentelemetry import trace
@@ -35,11 +35,18 @@ def watch(runtime: Runtime) -> None:
     """Attach to the provider there is and to every one to come."""
 
     _after(sdk_trace, "TracerProvider.__init__", lambda provider: _attach(provider, runtime))
-    existing = trace.get_tracer_provider()
-    if isinstance(existing, TracerProvider):
-        _attach(existing, runtime)
+    attach_to_the_global_one(runtime)
     for module, method in _OTHERS.items():
         wrapt.register_post_import_hook(_keeps(method), module)
+
+
+def attach_to_the_global_one(runtime: Runtime) -> None:
+    """Attach to the provider that the app has set, which may have been made before we came."""
+    provider = trace.get_tracer_provider()
+    # logfire puts one of its own around the SDK's.
+    inner = getattr(provider, "provider", provider)
+    if isinstance(inner, TracerProvider):
+        _attach(inner, runtime)
 
 
 def _after(module: Any, method: str, then: Callable[[Any], None]) -> None:
@@ -73,7 +80,8 @@ def identify(runtime: Runtime) -> None:
     """Put the process's identity on the providers that a fork has brought along."""
     for provider in list(_providers):
         try:
-            provider._update_resource(Resource(runtime.identity()))  # noqa: SLF001
+            update = cast(Any, provider)._update_resource  # noqa: SLF001
+            update(Resource(runtime.identity()))
         except Exception:
             guard.failed("identity after a fork")
 

@@ -30,8 +30,8 @@ from otel_toolbar.wire import sdk
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
 """Values of `deployment.environment.name` under which `ENABLED=auto` is off."""
 
-_COMPLAINED = "_OTEL_TOOLBAR_COMPLAINED"
-"""Environment variable by which a process tells those it starts what it has complained of."""
+_WARNED = "_OTEL_TOOLBAR_WARNED"
+"""Environment variable by which a process tells those it starts what it has said already."""
 
 _log = logging.getLogger("otel_toolbar")
 
@@ -96,7 +96,7 @@ def install(**overrides: Any) -> Runtime:
     with _lock:
         if _runtime is None:
             options, complaints = settings.load(overrides=overrides)
-            _complain(complaints)
+            warn_of(complaints)
             _runtime = Runtime(options)
             if _runtime.enabled:
                 _hook_in(_runtime)
@@ -108,15 +108,17 @@ def install(**overrides: Any) -> Runtime:
         return _runtime
 
 
-def _complain(complaints: Sequence[str]) -> None:
-    """One line for each value that is not allowed; not again in processes that this one starts.
+def warn_of(complaints: Sequence[str]) -> None:
+    """Log each line; not again in processes that this one starts.
 
     A server with workers or a reloader starts three and more, all with the same environment.
     """
-    fingerprint = hashlib.sha256("\n".join(complaints).encode()).hexdigest()[:16]
-    if complaints and os.environ.get(_COMPLAINED) != fingerprint:
-        os.environ[_COMPLAINED] = fingerprint
-        for complaint in complaints:
+    said = os.environ.get(_WARNED, "").split()
+    for complaint in complaints:
+        fingerprint = hashlib.sha256(complaint.encode()).hexdigest()[:16]
+        if fingerprint not in said:
+            os.environ[_WARNED] = " ".join([*said, fingerprint])
+            said.append(fingerprint)
             _log.warning("otel-toolbar: %s", complaint)
 
 

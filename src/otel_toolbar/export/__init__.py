@@ -1,1 +1,23 @@
 """A trace as bytes of some format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from otel_toolbar.model import Trace
+
+from . import otlp
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write a trace down."""
+
+    export: Callable[[Trace], bytes]
+    media_type: str
+    suffix: str
+
+
+FORMATS = {"otlp": Format(otlp.export, "application/json", "otlp.json")}
+"""By the name that `export?format=` has for it."""

@@ -7,8 +7,6 @@ import json
 from otel_toolbar.model import Trace
 from otel_toolbar.wire import otlp
 
-MEDIA_TYPE = "application/json"
-
 
 def export(trace: Trace) -> bytes:
     """The trace as one OTLP/JSON message. Running spans have the end time 0."""

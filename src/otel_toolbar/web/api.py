@@ -15,11 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from otel_toolbar import panels
+from otel_toolbar import export, panels
 from otel_toolbar.insights.summary import Summary, summarize
+from otel_toolbar.intake import importer
 from otel_toolbar.model import Trace
 from otel_toolbar.panels.trace.view import span_view
 from otel_toolbar.store.base import MAX_LIMIT, Query
+from otel_toolbar.wire.otlp import OtlpError
 
 from .site import Site
 
@@ -28,6 +30,9 @@ STREAM_SECONDS = 20.0
 
 POLL_SECONDS = 0.2
 """How often a stream looks for what is new: seen within 500 ms, free while nobody looks."""
+
+MAX_IMPORT = 32 * 2**20
+"""Bytes of a file that is imported."""
 
 T = TypeVar("T")
 _readers = anyio.CapacityLimiter(2)
@@ -70,6 +75,8 @@ def routes(site: Site) -> list[Route]:
         Route("/api/traces", _guarded(api.clear), methods=["DELETE"]),
         Route("/api/stream", _guarded(api.stream), methods=["GET"]),
         Route("/api/traces/{trace_id}", _guarded(api.trace), methods=["GET"]),
+        Route("/api/traces/{trace_id}/export", _guarded(api.export), methods=["GET"]),
+        Route("/api/import", _guarded(api.load), methods=["POST"]),
         Route("/api/traces/{trace_id}/pin", _guarded(api.pin), methods=["POST", "DELETE"]),
         Route("/api/traces/{trace_id}/panels/{panel_id}", _guarded(api.panel), methods=["GET"]),
         Route("/api/traces/{trace_id}/spans/{span_id}", _guarded(api.span), methods=["GET"]),
@@ -139,6 +146,27 @@ class Api:
             raise _gone(trace_id)
         return answer({"pinned": pinned})
 
+    async def export(self, request: Request) -> Response:
+        trace = await self._trace(request)
+        wanted = request.query_params.get("format", "otlp")
+        form = export.FORMATS.get(wanted)
+        if form is None:
+            known = ", ".join(export.FORMATS)
+            raise ApiError(400, "unknown_format", f"No format {wanted!r}. There are: {known}.")
+        content = await in_thread(lambda: form.export(trace))
+        name = f"{trace.trace_id}.{form.suffix}"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(content, media_type=form.media_type, headers=headers)
+
+    async def load(self, request: Request) -> Response:
+        self._may_change(request)
+        content = await _body(request)
+        try:
+            traces = await in_thread(lambda: importer.load(self._site.store, content))
+        except OtlpError as error:
+            raise ApiError(400, "not_otlp", str(error)) from None
+        return answer({"traces": traces})
+
     async def stream(self, request: Request) -> Response:  # noqa: ARG002 - a handler's signature
         return StreamingResponse(
             _events(self._site), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
@@ -159,6 +187,17 @@ class Api:
             raise ApiError(
                 403, "forbidden", "Changes need the page's Origin and its X-Toolbar-CSRF header."
             )
+
+
+async def _body(request: Request) -> bytes:
+    """The request's body, refused as soon as it is too large."""
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > MAX_IMPORT:
+            limit = MAX_IMPORT // 2**20
+            raise ApiError(413, "too_large", f"A file may have {limit} MiB at most.")
+    return bytes(content)
 
 
 def query_of(parameters: Mapping[str, str]) -> Query:

@@ -55,6 +55,8 @@ def adopt(record: records.Record, span: Span) -> None:
     """
     record.server = span
     record.trace_id = span.get_span_context().trace_id
+    record.resource = span.resource
+    record.told_of_starts = light.told_of_starts(record)
     _open[span.get_span_context().span_id] = record
     if len(_open) > MAX_LIVE:  # SERVER spans that nobody ends
         _open.pop(next(iter(_open)), None)
@@ -80,9 +82,9 @@ def set_clean(span: Span, attributes: Mapping[str, AttributeValue]) -> None:
     Where its insides are not as known, or a limit applies, the ordinary way is taken.
     """
     bounded: Any = getattr(span, "_attributes", None)
-    known = getattr(bounded, "_dict", None)
+    known: Any = getattr(bounded, "_dict", None)
     if (
-        type(known) is dict
+        known.__class__ is dict
         and bounded.max_value_len is None
         and (bounded.maxlen is None or len(known) + len(attributes) <= bounded.maxlen)
     ):
@@ -127,8 +129,7 @@ class ToolbarProcessor(SpanProcessor):
             if record is None:
                 self._export((span,))
             else:
-                self._drain(record)
-                self._export((*record.ended, span))
+                self._export((*record.ended, *self._drain(record), span))
         except Exception:
             guard.failed("end of a span")
 
@@ -163,20 +164,22 @@ class ToolbarProcessor(SpanProcessor):
         if len(live) > MAX_LIVE:
             live.pop(next(iter(live)), None)
 
-    def _drain(self, record: records.Record) -> None:
-        """Emit the record's ended light spans before their SERVER span goes on.
+    def _drain(self, record: records.Record) -> list[light.LightSpan]:
+        """The record's ended light spans, told to others before they hear of the SERVER span.
 
         The ones still running are emitted when they end.
         """
         ended = [span for span in record.spans if span.end_time is not None]
         record.spans = []
-        light.emit(record, ended[:INLINE])
         if len(ended) > INLINE:
             thread = threading.Thread(
                 target=self._drain_rest, args=(record, ended[INLINE:]), name="otel-toolbar-drain"
             )
             self._draining.add(thread)
             thread.start()
+        taken = light.take(ended[:INLINE])
+        light.tell_others(record, taken)
+        return taken
 
     def _drain_rest(self, record: records.Record, rest: list[light.LightSpan]) -> None:
         light.emit(record, rest)
@@ -196,7 +199,7 @@ class RecordEverything(Sampler):
         self._sampler = sampler
 
     def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
-        result = self._sampler.should_sample(*args, **kwargs)
+        result: Any = self._sampler.should_sample(*args, **kwargs)
         if result.decision is Decision.DROP:
             return SamplingResult(Decision.RECORD_ONLY, result.attributes, result.trace_state)
         return result
@@ -218,20 +221,21 @@ def _mask_urls(span: Span) -> None:
     scope = span.instrumentation_scope
     if scope is not None and scope.name.startswith("otel_toolbar."):
         return  # ours are masked before they are put on
-    known = span.attributes or {}
+    # A copy: the SDK's own mapping raises and catches an error for every key that is not there.
+    known: dict[str, Any] = _snapshot(span.attributes)
     for key, clean in _URLS.items():
         given = known.get(key)
         if isinstance(given, str) and (cleaned := clean(given)) != given:
             span.set_attribute(key, cleaned)
 
 
-def _copy(span: Span) -> ReadableSpan:
+def _copy(span: Any) -> ReadableSpan:
     return ReadableSpan(
         name=span.name,
         context=span.get_span_context(),
         parent=span.parent,
         resource=span.resource,
-        attributes=_snapshot(span.attributes or {}),
+        attributes=_snapshot(span.attributes),
         events=tuple(span.events),
         links=tuple(span.links),
         kind=span.kind,
@@ -246,7 +250,7 @@ def _snapshot(attributes: Any) -> dict[str, Any]:
     """Copy a mapping that another thread may be writing."""
     for _ in range(3):
         try:
-            return dict(attributes)
+            return attributes.copy() if attributes else {}
         except RuntimeError:
             continue
     return {}

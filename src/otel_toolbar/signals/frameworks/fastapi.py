@@ -7,11 +7,12 @@ here, its spans stay as it makes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 import wrapt
+from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace import Tracer
 from opentelemetry.trace import Span, SpanKind
@@ -21,6 +22,7 @@ from otel_toolbar.signals.core import light
 from otel_toolbar.signals.core import record as records
 
 MODULE = "fastapi.telemetry._asgi"
+_FASTAPIS = {"record_exception", "set_status_on_exception"}
 
 
 def install() -> None:
@@ -49,7 +51,7 @@ class LightTracer(trace.Tracer):
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
-        self._scope = tracer._instrumentation_scope  # noqa: SLF001
+        self._scope: Any = getattr(tracer, "_instrumentation_scope")  # noqa: B009
 
     @classmethod
     def of(cls, tracer: Tracer) -> LightTracer:
@@ -75,18 +77,18 @@ class LightTracer(trace.Tracer):
     @contextmanager
     def start_as_current_span(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, name: str, *args: Any, attributes: Any = None, **kwargs: Any
-    ) -> Iterator[Span]:
-        if args or not light.possible():
+    ) -> Generator[Span]:
+        if args or kwargs.keys() - _FASTAPIS or not light.possible():
             with self._tracer.start_as_current_span(
                 name, *args, attributes=attributes, **kwargs
             ) as span:
                 yield span
             return
         span = light.start(name, SpanKind.INTERNAL, dict(attributes or {}), self._scope)
-        with trace.use_span(
-            span,
-            end_on_exit=True,
-            record_exception=kwargs.get("record_exception", True),
-            set_status_on_exception=kwargs.get("set_status_on_exception", True),
-        ):
+        # FastAPI sets status and error itself, so this is all that `trace.use_span` would do.
+        token = otel_context.attach(trace.set_span_in_context(span))
+        try:
             yield span
+        finally:
+            otel_context.detach(token)
+            span.end()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .exchange import Exchange
+from .exchange import Exchange, is_watched, outside_of_requests
 from .framework import Framework, detect
 from .lifespan import Startup
 
-__all__ = ["Exchange", "Framework", "Startup", "detect"]
+__all__ = ["Exchange", "Framework", "Startup", "detect", "is_watched", "outside_of_requests"]

@@ -6,7 +6,8 @@ It only watches. Every message goes on as it came, and an error of ours costs a 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from contextlib import contextmanager
 from contextvars import Token
 from functools import lru_cache
 from typing import Any, cast
@@ -17,11 +18,11 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-import otel_toolbar
 from otel_toolbar import guard, semconv
 from otel_toolbar.signals.core import processor
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.light import exception_type, record_exception
+from otel_toolbar.version import VERSION
 
 from . import attributes, route
 from .framework import Framework
@@ -34,6 +35,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SCOPE_NAME = "otel_toolbar.signals.server"
 _FASTAPI = "fastapi.telemetry"
+_COOKIE_HEADER = semconv.HTTP_REQUEST_HEADER + "cookie"
 _BODIES = ("http.response.body", "http.response.zerocopysend")
 
 
@@ -54,6 +56,13 @@ class Exchange:
         self._received = self._sent = self._chunks = 0
         self._first_byte = 0
         self._trailers = self._complete = self._disconnected = self._raised = False
+
+    def is_of(self, scope: Scope) -> bool:
+        """True for the scope of this request, also for a copy that a middleware has made of it."""
+        headers = scope.get("headers")
+        return scope is self._scope or (
+            headers is not None and headers is self._scope.get("headers")
+        )
 
     def traceparent(self) -> str | None:
         """The SERVER span as W3C `traceparent`; None when there is none."""
@@ -76,7 +85,7 @@ class Exchange:
             self._has_sent(message)
 
         token = records.enter(self._record)
-        self._begin()
+        self._begin(of_another=records.is_left_over(token))
         try:
             await app(self._scope, watched_receive, watched_send)
         except BaseException as error:
@@ -89,22 +98,21 @@ class Exchange:
     def summary(self) -> attributes.Attributes:
         """What is known of the exchange at the SERVER span's end."""
         span = cast(Any, self._record.server)
-        facts: attributes.Attributes = {
-            semconv.TOOLBAR_FRAMEWORK: self._framework.name,
-            semconv.HTTP_REQUEST_BODY_SIZE: self._received,
-            semconv.HTTP_RESPONSE_BODY_SIZE: self._sent,
-            semconv.RESPONSE_CHUNKS: self._chunks,
-            semconv.CPU_TIME: max(0.0, time.thread_time() - self._cpu),
-            **attributes.of_headers(
-                semconv.HTTP_REQUEST_HEADER,
-                semconv.REQUEST_HEADERS_MORE,
-                self._scope.get("headers") or (),
-            ),
-            **attributes.of_headers(
-                semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE, self._response_headers
-            ),
-            **attributes.of_parameters(self._scope),
-        }
+        facts = attributes.of_headers(
+            semconv.HTTP_REQUEST_HEADER,
+            semconv.REQUEST_HEADERS_MORE,
+            self._scope.get("headers") or (),
+        )
+        cookies = cast("tuple[str, ...]", facts.get(_COOKIE_HEADER, ()))
+        facts |= attributes.of_headers(
+            semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE, self._response_headers
+        )
+        facts |= attributes.of_parameters(self._scope, cookies)
+        facts[semconv.TOOLBAR_FRAMEWORK] = self._framework.name
+        facts[semconv.HTTP_REQUEST_BODY_SIZE] = self._received
+        facts[semconv.HTTP_RESPONSE_BODY_SIZE] = self._sent
+        facts[semconv.RESPONSE_CHUNKS] = self._chunks
+        facts[semconv.CPU_TIME] = max(0.0, time.thread_time() - self._cpu)
         if self._status:
             facts[semconv.HTTP_RESPONSE_STATUS_CODE] = self._status
         if self._first_byte:
@@ -113,7 +121,7 @@ class Exchange:
             facts[semconv.REQUEST_DISCONNECTED] = True
         facts.update(_endpoint(self._scope))
         if self._own is None:
-            facts.update(attributes.of_client(self._scope))
+            facts |= attributes.of_client(self._scope)
         self._name(span, facts)
         self._note_status(span)
         return facts
@@ -138,7 +146,8 @@ class Exchange:
         for error in _fastapi_errors(self._scope)[-1:]:
             record_exception(span, error)
 
-    def _begin(self) -> None:
+    def _begin(self, *, of_another: bool) -> None:
+        """Take or make the SERVER span. `of_another`: the server gave us another request's context."""
         try:
             outer = trace.get_current_span()
             if processor.is_free_server_span(outer):
@@ -146,6 +155,9 @@ class Exchange:
                 processor.adopt(self._record, cast(Any, outer))
             elif not self._framework.makes_server_span:
                 self._make_current(self._start_own_span())
+            elif of_another:
+                # The framework would take that request's span for the parent of its own.
+                self._context = otel_context.attach(_no_span())
         except Exception:
             guard.failed("start of a request")
 
@@ -229,10 +241,34 @@ class Exchange:
             guard.failed("end of a request")
 
 
+def is_watched(scope: Scope) -> bool:
+    """True in a request that an outer layer of ours watches already.
+
+    That some request is watched in this context says nothing: servers start a request in the context
+    of another one of the same connection (uvicorn with pipelining, or after it held back a body).
+    """
+    record = records.current()
+    exchange = None if record is None else record.subjects.get("server")
+    return isinstance(exchange, Exchange) and exchange.is_of(scope)
+
+
+@contextmanager
+def outside_of_requests() -> Generator[None]:
+    """For what is not watched: it leaves nothing on a request whose context it was started in."""
+    token = records.enter(None)
+    context = otel_context.attach(_no_span()) if records.is_left_over(token) else None
+    try:
+        yield
+    finally:
+        if context is not None:
+            otel_context.detach(context)
+        records.leave(token)
+
+
 @lru_cache(maxsize=1)
 def _tracer(provider: trace.TracerProvider) -> trace.Tracer:
     """Our tracer of the provider of the moment; the SDK takes 10 us to look one up."""
-    return provider.get_tracer(SCOPE_NAME, otel_toolbar.__version__)
+    return provider.get_tracer(SCOPE_NAME, VERSION)
 
 
 class _ScopeGetter(Getter[Scope]):
@@ -251,9 +287,14 @@ class _ScopeGetter(Getter[Scope]):
 _GETTER = _ScopeGetter()
 
 
+def _no_span() -> Context:
+    """The context as it is, without a current span."""
+    return trace.set_span_in_context(trace.INVALID_SPAN)
+
+
 def _extract(scope: Scope) -> Context:
     """The caller's context, never a span that happens to be current here."""
-    here = trace.set_span_in_context(trace.INVALID_SPAN)
+    here = _no_span()
     try:
         return propagate.extract(scope, context=here, getter=_GETTER)
     except Exception:  # malformed headers mean a fresh trace

@@ -5,9 +5,10 @@ Found by a look at the app object and at what it wraps; nothing is imported and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 MAX_DEPTH = 50
 """Middleware looked through; an app that wraps itself must not hang us."""
@@ -66,5 +67,5 @@ def _layers(app: Any) -> Iterator[Any]:
         bound = getattr(layer, "__self__", None) if callable(layer) else None
         if bound is not None:
             pending.append(bound)
-        if type(layer).__name__ == "partial":
-            pending.append(layer.func)
+        if isinstance(layer, functools.partial):
+            pending.append(cast("Any", layer).func)

@@ -7,10 +7,10 @@ from typing import Any, cast
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind
 
-import otel_toolbar
 from otel_toolbar import guard
 from otel_toolbar.signals.core import processor
 from otel_toolbar.signals.core import record as records
+from otel_toolbar.version import VERSION
 
 SPAN_NAME = "lifespan startup"
 
@@ -31,7 +31,7 @@ class Startup:
         try:
             if message["type"] == "lifespan.startup" and self._span is None:
                 record = records.Record(self._max_spans, ends_for_all=True)
-                tracer = trace.get_tracer(__name__, otel_toolbar.__version__)
+                tracer = trace.get_tracer(__name__, VERSION)
                 span = tracer.start_span(SPAN_NAME, kind=SpanKind.INTERNAL)
                 if span.is_recording():
                     processor.adopt(record, cast(Any, span))

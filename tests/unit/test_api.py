@@ -1,0 +1,247 @@
+"""The JSON under /_toolbar/api, as a client of the whole layer gets it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from otel_toolbar.distro.asgi import ToolbarApp
+from otel_toolbar.distro.runtime import Runtime
+from otel_toolbar.model import Kind, Span
+from otel_toolbar.settings import Settings
+from tests.telemetry import Exchanged, exchange, http_scope
+
+S = 1_000_000_000
+TRACE = "ab" * 16
+Call = Callable[..., Any]
+
+
+def span(number: int, parent: int | None = None, **more: Any) -> Span:
+    return Span(
+        trace_id=more.pop("trace_id", TRACE),
+        span_id=f"{number:016x}",
+        parent_id=None if parent is None else f"{parent:016x}",
+        name=more.pop("name", "GET /orders"),
+        kind=more.pop("kind", Kind.SERVER),
+        start=1_700_000_000 * S + number,
+        end=1_700_000_000 * S + number + 5000,
+        attributes={"http.request.method": "GET", "http.response.status_code": 200}
+        | more.pop("attributes", {}),
+        resource={"service.name": "shop"},
+        **more,
+    )
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    found = Runtime(Settings())
+    found.store.add(TRACE, [span(1), span(2, 1, kind=Kind.INTERNAL, name="work")], 2000)
+    return found
+
+
+@pytest.fixture
+def call(runtime: Runtime) -> Call:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b"the app's own"})
+
+    toolbar = ToolbarApp(app, runtime)
+
+    async def ask(
+        path: str,
+        method: str = "GET",
+        query: str = "",
+        body: bytes = b"",
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> Exchanged:
+        scope = http_scope(
+            "/_toolbar/api/" + path,
+            method=method,
+            query_string=query.encode(),
+            headers=[(b"host", b"localhost:8000"), *headers],
+        )
+        return await exchange(toolbar, scope, [body])
+
+    return ask
+
+
+def own_page(runtime: Runtime, toolbar: Any = None) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that our own page's script sends with a change."""
+    from otel_toolbar.web.security import Access
+
+    csrf = Access(None, (), True).csrf
+    return (
+        (b"origin", b"http://localhost:8000"),
+        (b"x-toolbar-csrf", csrf.encode()),
+        (b"content-type", b"application/json"),
+    )
+
+
+async def test_the_list(call: Call) -> None:
+    done = await call("traces")
+    assert json.loads(done.body) == {
+        "traces": [
+            {
+                "trace_id": TRACE,
+                "name": "GET /orders",
+                "kind": "http",
+                "start": pytest.approx(1_700_000_000),
+                "duration": pytest.approx(5e-6),
+                "status": 200,
+                "service": "shop",
+                "counts": {
+                    "spans": 2,
+                    "queries": 0,
+                    "n_plus_one": 0,
+                    "tasks": 0,
+                    "blocking": 0,
+                    "errors": 0,
+                    "logs": 0,
+                    "alerts": 0,
+                },
+            }
+        ],
+        "next": None,
+    }
+    assert json.loads((await call("traces", query="kind=job")).body)["traces"] == []
+
+
+async def test_one_trace_with_its_panels(call: Call) -> None:
+    found = json.loads((await call(f"traces/{TRACE}")).body)
+    assert found["trace_id"] == TRACE
+    assert [panel["id"] for panel in found["panels"]] == [
+        "trace", "request", "response", "headers", "timing", "queries",
+    ]  # fmt: skip
+    for panel in found["panels"]:
+        assert set(panel) == {"id", "title", "badge", "level"}
+        assert panel["level"] in ("ok", "info", "warn", "error")
+        view = await call(f"traces/{TRACE}/panels/{panel['id']}")
+        assert view.status == 200
+        assert json.loads(view.body)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "method", "status", "code"),
+    [
+        ("traces/" + "0" * 32, "", "GET", 404, "unknown_trace"),
+        ("traces/../../etc/passwd", "", "GET", 404, "unknown_path"),
+        (f"traces/{TRACE}/panels/nope", "", "GET", 404, "unknown_panel"),
+        ("traces", "limit=0", "GET", 400, "bad_limit"),
+        ("traces", "limit=501", "GET", 400, "bad_limit"),
+        ("traces", "limit=-1", "GET", 400, "bad_limit"),
+        ("traces", "limit=²", "GET", 400, "bad_limit"),
+        (f"traces/{TRACE}/export", "format=pdf", "GET", 400, "unknown_format"),
+        ("traces", "", "DELETE", 403, "forbidden"),
+        (f"traces/{TRACE}/pin", "", "POST", 403, "forbidden"),
+        ("import", "", "POST", 403, "forbidden"),
+        ("nothing", "", "GET", 404, "unknown_path"),
+    ],
+)
+async def test_errors_have_a_code_and_say_what_to_do(
+    call: Call, path: str, query: str, method: str, status: int, code: str
+) -> None:
+    done = await call(path, method, query)
+    error = json.loads(done.body)["error"]
+    assert (done.status, error["code"]) == (status, code)
+    assert error["message"].endswith(".")
+
+
+async def test_changes_need_the_pages_own_headers(call: Call, runtime: Runtime) -> None:
+    ours = own_page(runtime)
+    foreign = ((b"origin", b"http://evil.example"), *ours[1:])
+    null = ((b"origin", b"null"), *ours[1:])
+    for headers in ((), foreign, null, ours[:1], ours[1:]):
+        assert (await call("traces", "DELETE", headers=headers)).status in (403, 404)
+    assert runtime.store.get(TRACE) is not None
+
+    assert (await call(f"traces/{TRACE}/pin", "POST", headers=ours)).status == 200
+    assert (await call("traces", "DELETE", headers=ours)).status == 204
+    assert runtime.store.get(TRACE) is not None
+    assert (await call(f"traces/{TRACE}/pin", "DELETE", headers=ours)).status == 200
+    assert (await call("traces", "DELETE", headers=ours)).status == 204
+    assert runtime.store.get(TRACE) is None
+    assert (await call(f"traces/{TRACE}/pin", "POST", headers=ours)).status == 404
+
+
+async def test_what_is_exported_can_be_imported(call: Call, runtime: Runtime) -> None:
+    exported = await call(f"traces/{TRACE}/export", query="format=otlp")
+    assert b"attachment" in dict(exported.headers)[b"content-disposition"]
+    before = runtime.store.get(TRACE)
+    runtime.store.clear()
+    done = await call("import", "POST", body=exported.body, headers=own_page(runtime))
+    assert json.loads(done.body) == {"traces": [TRACE]}
+    after = runtime.store.get(TRACE)
+    assert before is not None
+    assert after is not None
+    assert after.spans == before.spans
+
+
+async def test_a_file_that_is_none_is_refused_with_the_reason(call: Call, runtime: Runtime) -> None:
+    done = await call("import", "POST", body=b"PK\x03\x04", headers=own_page(runtime))
+    assert done.status == 400
+    assert "line 1 is not JSON" in json.loads(done.body)["error"]["message"]
+
+
+async def test_a_file_that_is_too_large_is_refused(
+    call: Call, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otel_toolbar.web.api.MAX_IMPORT", 1000)
+    done = await call("import", "POST", body=b"x" * 1001, headers=own_page(runtime))
+    assert done.status == 413
+
+
+async def test_the_stream_tells_what_is_new_and_ends(
+    call: Call, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otel_toolbar.web.api.POLL_SECONDS", 0.01)
+    asking = asyncio.create_task(call("stream"))
+    await asyncio.sleep(0.2)
+    runtime.store.add("cd" * 16, [span(3, trace_id="cd" * 16)], 100)
+    await asyncio.sleep(0.2)
+    runtime.store.add("cd" * 16, [span(4, 3, trace_id="cd" * 16, kind=Kind.INTERNAL)], 100)
+    await asyncio.sleep(0.2)
+    runtime.closing = True
+    done = await asyncio.wait_for(asking, 5)
+    events = [line for line in done.body.decode().splitlines() if line.startswith("event:")]
+    assert events == ["event: trace.started", "event: trace.ended", "event: trace.updated"]
+    assert dict(done.headers)[b"content-type"].startswith(b"text/event-stream")
+
+
+async def test_a_panel_that_fails_takes_no_other_with_it(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from otel_toolbar import panels
+
+    broken = panels.load()[0]
+    monkeypatch.setattr(
+        panels, "load", lambda choice=(): (replace_view(broken), *panels_without(broken))
+    )
+
+    def replace_view(panel: Any) -> Any:
+        from dataclasses import replace
+
+        def fail(*_: Any) -> None:
+            raise RuntimeError("broken")
+
+        return replace(panel, view=fail)
+
+    loaded = panels.BUILTIN
+
+    def panels_without(panel: Any) -> list[Any]:
+        import importlib
+
+        return [
+            importlib.import_module(f"otel_toolbar.panels.{name}").PANEL
+            for name in loaded
+            if name != panel.id
+        ]
+
+    found = json.loads((await call(f"traces/{TRACE}")).body)
+    assert found["panels"][0]["badge"] == "failed"
+    assert found["panels"][1]["badge"] != "failed"
+    done = await call(f"traces/{TRACE}/panels/trace")
+    assert (done.status, json.loads(done.body)["error"]["code"]) == (500, "panel_failed")
