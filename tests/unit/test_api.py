@@ -205,7 +205,7 @@ async def test_the_stream_tells_what_is_new_and_ends(
     await asyncio.sleep(0.2)
     runtime.store.add("cd" * 16, Spans((span(4, 3, trace_id="cd" * 16, kind=Kind.INTERNAL),)))
     await asyncio.sleep(0.2)
-    runtime.closing.set()
+    runtime.closing = True
     done = await asyncio.wait_for(asking, 5)
     events = [line for line in done.body.decode().splitlines() if line.startswith("event:")]
     assert events == ["event: trace.started", "event: trace.ended", "event: trace.updated"]

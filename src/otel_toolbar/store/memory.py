@@ -42,6 +42,10 @@ class MemoryStore:
     def __init__(self, options: Settings, live: Live = dict[str, Batch]) -> None:
         self._options = options
         self._live = live
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """Hold nothing, under locks that nobody holds. For a forked process."""
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._minor: dict[str, None] = {}

@@ -138,6 +138,12 @@ class ToolbarProcessor(SpanProcessor):
         """Take ended light spans, many at once; they are converted when somebody looks."""
         self._export(spans)
 
+    def start_afresh(self) -> None:
+        """Forget what runs in the parent of this forked process."""
+        self._live.clear()
+        self._draining.clear()
+        _open.clear()
+
     def live(self) -> list[ReadableSpan]:
         """Copies of the spans that run at this moment, light ones too."""
         copies = [_copy(span) for span in list(self._live.values())]
