@@ -10,7 +10,7 @@ from otel_toolbar.model import Span
 from otel_toolbar.store.base import Store
 from otel_toolbar.wire.otlp import OtlpError, decode
 
-_SPAN_BYTES = 2000
+from . import size
 
 
 def load(store: Store, content: bytes) -> list[str]:
@@ -25,13 +25,15 @@ def load(store: Store, content: bytes) -> list[str]:
     if not traces:
         raise OtlpError("no spans in it: a file of OTLP/JSON traces is expected")
     for trace_id, spans in traces.items():
-        store.add(trace_id, spans, len(spans) * _SPAN_BYTES)
+        store.add(trace_id, spans, sum(map(size.of, spans)))
     return list(traces)
 
 
 def _messages(content: bytes) -> Iterator[Any]:
     try:
         yield json.loads(content)
+    except RecursionError:
+        raise OtlpError("nested too deep to be OTLP") from None
     except ValueError:
         yield from _lines(content)
 
@@ -41,5 +43,5 @@ def _lines(content: bytes) -> Iterator[Any]:
         if line.strip():
             try:
                 yield json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise OtlpError(f"line {number} is not JSON: {error}") from None

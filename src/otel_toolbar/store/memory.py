@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from otel_toolbar import guard
 from otel_toolbar.insights.summary import Summary, summarize
 from otel_toolbar.model import Span, Trace
 from otel_toolbar.settings import Settings
 
 from .base import MAX_LIMIT, Health, Page, Query
 
-_MAIN_KINDS = ("SERVER", "CONSUMER")
+_RESERVE = 100
+"""SERVER and CONSUMER spans that a full trace still takes."""
 
 Live = Callable[[], Mapping[str, Sequence[Any]]]
 """Copies of the spans that run at this moment, by trace id."""
@@ -36,6 +38,8 @@ class _Entry:
     size: int = 0
     dropped: int = 0
     pinned: bool = False
+    changes: int = 0
+    """Counted up with every change: a summary of before is not kept."""
     summary: Summary | None = None
 
     def __len__(self) -> int:
@@ -64,17 +68,31 @@ class MemoryStore:
     def add(self, trace_id: str, spans: Sequence[Any], size: int) -> None:
         with self._lock:
             entry = self._entry(trace_id, spans)
-            room = self._options.max_spans - len(entry)
-            if len(spans) > room:
-                entry.dropped += len(spans) - max(0, room)
-                self._dropped += len(spans) - max(0, room)
-                spans = spans[: max(0, room)]
-            if spans:
-                entry.fresh.extend(spans)
+            kept = self._kept(entry, spans, size)
+            entry.dropped += len(spans) - len(kept)
+            self._dropped += len(spans) - len(kept)
+            if kept:
+                size = size * len(kept) // len(spans)
+                entry.fresh.extend(kept)
                 entry.size += size
                 self._size += size
+            entry.changes += 1
             entry.summary = None
             self._evict()
+
+    def _kept(self, entry: _Entry, spans: Sequence[Any], size: int) -> Sequence[Any]:
+        """Those of `spans` that the trace has room for.
+
+        What tells what the trace is has room in any case: a SERVER span ends last of all.
+        """
+        room = max(0, self._options.max_spans - len(entry))
+        if len(entry) and entry.size + size > self._options.store_max_bytes:
+            room = 0
+        if len(spans) <= room:
+            return spans
+        beyond = self._options.max_spans + _RESERVE - len(entry) - room
+        main = [span for span in spans[room:] if _is_main(span)]
+        return [*spans[:room], *main[: max(0, beyond)]]
 
     def get(self, trace_id: str) -> Trace | None:
         return self._trace(trace_id, self._live().get(trace_id, ()))
@@ -152,7 +170,7 @@ class MemoryStore:
             self._numbers += 1
             entry = self._entries[trace_id] = _Entry(self._numbers, time.monotonic())
             self._minor[trace_id] = None
-        if trace_id in self._minor and any(span.kind.name in _MAIN_KINDS for span in spans):
+        if trace_id in self._minor and any(map(_is_main, spans)):
             del self._minor[trace_id]
         return entry
 
@@ -164,12 +182,13 @@ class MemoryStore:
             running = [trace_id for trace_id in live if trace_id not in self._entries]
             newest = self._numbers
         known += [(newest + 1 + place, trace_id) for place, trace_id in enumerate(running)]
-        last = int(after) if after and after.isdecimal() else None
+        last = int(after[:18]) if after and after.isdecimal() else None
         return sorted((pair for pair in known if last is None or pair[0] < last), reverse=True)
 
     def _summary(self, trace_id: str, live: Sequence[Any]) -> Summary | None:
         with self._lock:
             entry = self._entries.get(trace_id)
+            changes = entry.changes if entry is not None else 0
             if entry is not None and entry.summary is not None and not live:
                 return entry.summary
         trace = self._trace(trace_id, live)
@@ -178,7 +197,7 @@ class MemoryStore:
         summary = summarize(trace, self._options)
         with self._lock:
             # Kept only while it is true: nothing runs, and nothing came meanwhile.
-            if entry is not None and not live and not entry.fresh:
+            if entry is not None and not live and entry.changes == changes:
                 entry.summary = summary
         return summary
 
@@ -189,15 +208,28 @@ class MemoryStore:
                 if entry is None and not live:
                     return None
                 fresh = list(entry.fresh) if entry else []
-            converted = [self._as_model(span) for span in fresh]
+            converted = self._as_models(fresh)
             with self._lock:
                 if entry is not None:
+                    entry.dropped += len(fresh) - len(converted)
                     entry.spans.extend(converted)
                     del entry.fresh[: len(fresh)]
                 spans = list(entry.spans) if entry else []
                 dropped = entry.dropped if entry else 0
-        running = [self._as_model(span) for span in live]
+        running = self._as_models(live)
         return Trace.of(trace_id, spans + running, time.time_ns(), dropped)
 
-    def _as_model(self, span: Any) -> Span:
-        return span if isinstance(span, Span) else self._convert(span)
+    def _as_models(self, spans: Sequence[Any]) -> list[Span]:
+        """Spans as the model has them; one that cannot be read costs only itself."""
+        converted: list[Span] = []
+        for span in spans:
+            try:
+                converted.append(span if isinstance(span, Span) else self._convert(span))
+            except Exception:
+                guard.failed("reading a span")
+        return converted
+
+
+def _is_main(span: Any) -> bool:
+    """True for a span of a request or a job, of whatever door."""
+    return span.kind.name in ("SERVER", "CONSUMER")
