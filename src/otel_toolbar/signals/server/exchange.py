@@ -112,6 +112,7 @@ class Exchange:
                 semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE, self._response_headers
             ),
             **attributes.of_parameters(self._scope),
+            **attributes.of_secret_path(self._scope),
         }
         if self._status:
             facts[semconv.HTTP_RESPONSE_STATUS_CODE] = self._status
