@@ -37,6 +37,8 @@ def free_port(wanted: int) -> int:
     """`wanted`, or the next port above that nothing listens on."""
     for port in range(wanted, wanted + 100):
         with socket.socket() as probe:
+            if os.name == "posix":  # what uvicorn does: a port just left by the last run is free
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:

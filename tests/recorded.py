@@ -43,7 +43,8 @@ def large(count: int) -> Trace:
             if handler
             else {
                 "db.system.name": "postgresql",
-                "db.query.text": f"SELECT * FROM items WHERE id = {number}",
+                "db.query.text": f"SELECT * FROM items{number % 7} WHERE id = ?",
+                "db.query.parameter.0": str(number),
                 "db.operation.name": "SELECT",
                 "code.file.path": "/app/shop/items.py",
                 "code.line.number": 40 + number % 7,

@@ -50,6 +50,7 @@ class Pages:
 
     def __init__(self) -> None:
         self.traces: dict[str, Trace] = {}
+        self.known: dict[str, Summary] = {}
         self.pinned: set[str] = set()
         self.served: list[str] = []
         for name in recorded.NAMES:
@@ -58,9 +59,10 @@ class Pages:
 
     def add(self, trace: Trace) -> None:
         self.traces[trace.trace_id] = trace
+        self.known[trace.trace_id] = summarize(trace, SETTINGS)
 
     def summaries(self) -> list[Summary]:
-        return [summarize(trace, SETTINGS) for trace in reversed([*self.traces.values()])]
+        return [self.known[trace_id] for trace_id in reversed([*self.traces])]
 
     def context(self) -> render.Context:
         return render.Context("/_toolbar", SETTINGS, "shop", 4711, "p-4711", csrf="token")
@@ -105,7 +107,7 @@ class Pages:
             page = render.trace_page(
                 self.context(),
                 trace,
-                summarize(trace, SETTINGS),
+                self.known[trace.trace_id],
                 panels.views(panels.load(), trace, SETTINGS),
                 query,
                 self.summaries()[:30],

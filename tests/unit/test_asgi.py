@@ -30,6 +30,7 @@ from otel_toolbar.distro.asgi import ToolbarApp, ToolbarMiddleware, wrap
 from otel_toolbar.distro.runtime import Runtime
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals import queries
+from otel_toolbar.signals.server import attributes
 from otel_toolbar.store.base import Query
 from tests.telemetry import Exchanged, exchange, http_scope, made_global
 
@@ -222,7 +223,7 @@ HOOKS = [
     "otel_toolbar.signals.queries.query:Query.end",
     "otel_toolbar.signals.queries.query:Query.fetched",
     "otel_toolbar.signals.queries.query:Queries.summary",
-    "otel_toolbar.insights.fingerprint:Statements.analyze",
+    "otel_toolbar.signals.queries.database:Database.statement",
     "otel_toolbar.insights.n_plus_one:Detector.observe",
     "otel_toolbar.store.memory:MemoryStore.add",
     "otel_toolbar.distro.asgi:Injector",
@@ -258,6 +259,7 @@ async def test_a_hook_that_fails_costs_a_fact_and_nothing_else(
 ) -> None:
     bare = await exchange(shop(engine), http_scope("/page/6"))
     app = ToolbarApp(shop(engine), runtime)
+    attributes._same_header.cache_clear()
     with broken(hook) as calls, caplog.at_level(logging.WARNING, "otel_toolbar"):
         done = [await exchange(app, http_scope("/page/6")) for _ in range(3)]
     assert calls, "the hook is not on the way of a request"

@@ -63,6 +63,8 @@ def test_the_mask_setting_adds_names() -> None:
     assert masking.is_secret("Employee_number")
     assert masking.text("employee_number=7, box=1, boy=2") == "employee_number=***, box=***, boy=2"
     assert masking.value("shown", "1234567") == "1234…"
+    assert masking.value("shown", 12) == "12"
+    assert masking.value("x", 12) == MASK
     masking.configure(Settings())
     assert not masking.is_secret("employee_number")
 

@@ -356,3 +356,11 @@ def test_the_longest_comes_first() -> None:
     assert [each.call_site for each in found.n_plus_one] == ["app.py:2", "app.py:1"]
     assert [each.call_site for each in found.duplicates] == ["app.py:2", "app.py:1"]
     assert found.n_plus_one[0].distinct == 2
+
+
+def test_a_trace_is_looked_through_once() -> None:
+    recorded = Recorded()
+    recorded.query(recorded.request(), SQL, **parameter("1"))
+    trace = Trace.of("t", recorded.spans, 10**12)
+    assert find(trace, 5, 50 * MS) is find(trace, 5, 50 * MS)
+    assert find(trace, 5, 50 * MS) is not find(trace, 6, 50 * MS)

@@ -60,7 +60,7 @@ class ToolbarApp:
         if is_watched(scope):
             await self.app(scope, receive, send)
             return
-        if await self._site.answers(scope, receive, send):
+        if self._site.owns(scope) and await self._site.answers(scope, receive, send):
             return
         sees = self._access.may_see(scope)
         exchange = self._exchange(scope)

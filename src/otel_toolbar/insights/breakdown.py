@@ -46,6 +46,8 @@ def breakdown(trace: Trace, main: Span) -> tuple[Part, ...]:
 
 def _within(trace: Trace, main: Span) -> list[tuple[str, Span]]:
     begin, end = main.start, trace.end_of(main)
+    # What the callers of the main span do is not its work.
+    callers = {span.span_id for span in trace.ancestors(main)}
     return [
         (_kind(span), span)
         for span in trace.spans
@@ -53,18 +55,13 @@ def _within(trace: Trace, main: Span) -> list[tuple[str, Span]]:
         and span.start < end
         and trace.end_of(span) > begin
         and not span.flag(semconv.DETACHED)
-        and not _above(trace, span, main)
+        and span.span_id not in callers
     ]
 
 
 def _kind(span: Span) -> str:
     category = reading.category(span)
     return "internal" if category == "server" else category
-
-
-def _above(trace: Trace, span: Span, main: Span) -> bool:
-    """True for the callers of `main`: what they do is not its work."""
-    return main.parent_id is not None and any(span is parent for parent in trace.ancestors(main))
 
 
 def _sweep(spans: Sequence[tuple[str, Span]], trace: Trace, main: Span) -> dict[str, int]:

@@ -175,7 +175,17 @@ class Findings:
 
 
 def find(trace: Trace, count: int, duration: int) -> Findings:
-    """Apply the rule to a trace. `count` and `duration` (ns) as for `Detector`."""
+    """Apply the rule to a trace. `count` and `duration` (ns) as for `Detector`.
+
+    Kept with the trace: its summary and several panels ask for it.
+    """
+    key = (find, count, duration)
+    if key not in trace.memo:
+        trace.memo[key] = _find(trace, count, duration)
+    return trace.memo[key]
+
+
+def _find(trace: Trace, count: int, duration: int) -> Findings:
     scopes: dict[str, _Scope] = {}
     for span, statement in _candidates(trace):
         owner = _owner(trace, span)
@@ -197,9 +207,18 @@ def _candidates(trace: Trace) -> Iterator[tuple[Span, Statement]]:
     for span in sorted(trace.spans, key=trace.end_of):
         if span.running or span.flag(semconv.DETACHED) or not reading.is_query(span):
             continue
-        statement = analyze(reading.statement(span), reading.database_system(span) in _MYSQL)
+        statement = read_statement(trace, span)
         if not is_bulk(span.attributes, statement) and statement.reads_only:
             yield span, statement
+
+
+def read_statement(trace: Trace, span: Span) -> Statement:
+    """The statement of a query, read once for the trace: with literals in it no two are the same."""
+    text, mysql = reading.statement(span), reading.database_system(span) in _MYSQL
+    key = (read_statement, text, mysql)
+    if key not in trace.memo:
+        trace.memo[key] = analyze(text, mysql)
+    return trace.memo[key]
 
 
 _MYSQL = ("mysql", "mariadb")

@@ -18,6 +18,16 @@ Category = Literal["server", "db", "cache", "http", "job", "websocket", "templat
 """What kind of work a span is; each has a colour."""
 
 _CACHES = frozenset({"redis", "memcached", "valkey"})
+_STORED = frozenset(
+    {
+        semconv.DB_SYSTEM_NAME,
+        semconv.OLD_DB_SYSTEM,
+        semconv.DB_QUERY_TEXT,
+        semconv.OLD_DB_STATEMENT,
+        semconv.CACHE_SYSTEM,
+    }
+)
+"""Attributes that only spans of databases and caches have."""
 
 
 def text(span: Span, *keys: str) -> str:
@@ -44,12 +54,15 @@ def integer(span: Span, *keys: str) -> int | None:
     Some SDKs write ports and sizes as text.
     """
     for key in keys:
-        found = span.integer(key)
-        if found is None and span.text(key).isdecimal() and len(span.text(key)) < 19:
-            found = int(span.text(key))
+        value = span.attributes.get(key)
+        found = _whole(value) if isinstance(value, str) else span.integer(key)
         if found is not None:
             return found
     return None
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 def as_text(value: Value) -> str:
@@ -71,16 +84,17 @@ def strings(value: Value) -> tuple[str, ...]:
 
 def category(span: Span) -> Category:
     """What kind of work the span is."""
-    system = database_system(span)
-    if system in _CACHES or semconv.CACHE_SYSTEM in span.attributes:
-        return "cache"
-    if system or statement(span):
-        return "db"
-    if semconv.MESSAGING_SYSTEM in span.attributes:
+    attributes = span.attributes
+    if not attributes:
+        return _by_kind(span)
+    if not _STORED.isdisjoint(attributes):
+        cached = semconv.CACHE_SYSTEM in attributes or database_system(span) in _CACHES
+        return "cache" if cached else "db"
+    if semconv.MESSAGING_SYSTEM in attributes:
         return "job"
     if is_websocket(span):
         return "websocket"
-    if semconv.TEMPLATE_NAME in span.attributes:
+    if semconv.TEMPLATE_NAME in attributes:
         return "template"
     return _by_kind(span)
 
@@ -112,9 +126,9 @@ def is_http(span: Span) -> bool:
 
 def failed(span: Span) -> bool:
     """True when the span ended in an error or recorded an exception."""
-    return span.status is Status.ERROR or any(
-        event.name == semconv.EXCEPTION_EVENT for event in span.events
-    )
+    if span.status is Status.ERROR or not span.events:
+        return span.status is Status.ERROR
+    return any(event.name == semconv.EXCEPTION_EVENT for event in span.events)
 
 
 def database_system(span: Span) -> str:

@@ -1,78 +1,38 @@
-"""SQL as a reader wants it: in lines, in colours, and with its parameters filled in.
-
-One linear pass over the text; what cannot be understood stays as it is. Never a parser: it has to
-take every dialect and every half statement.
-"""
+"""SQL as a reader wants it: in lines, and with its parameters filled in."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
-_TOKEN = re.compile(
-    r"""
-    (?P<comment>--[^\n]*|/\*.*?\*/)
-    | (?P<string>'(?:[^']|'')*')
-    | (?P<name>"(?:[^"]|"")*"|`[^`]*`|\[[A-Za-z_][^\]\n]*\])
-    | (?P<parameter>\?|%s|%\(\w+\)s|\$\d+|(?<![:\w]):[A-Za-z_]\w*)
-    | (?P<number>\b\d+(?:\.\d+)?\b)
-    | (?P<word>[^\W\d]\w*)
-    | (?P<space>\s+)
-    | (?P<other>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-
-_KEYWORDS = frozenset(
-    """all and any as asc begin between by case coalesce commit conflict count create cross current
-    default delete desc distinct do drop else end except exists false fetch first for from full
-    group having if in index inner insert intersect into is join last lateral left like limit not
-    nothing null nulls offset on or order outer over partition primary recursive references release
-    returning right rollback savepoint select set table then to true union unique update using
-    values view when where window with""".split()  # noqa: SIM905 - a list of words reads better so
-)
+from .sql_lexer import Token, tokens
 
 _CLAUSES = frozenset(
-    """from where group order having limit offset returning union except intersect values set
-    left right inner full cross join""".split()  # noqa: SIM905 - a list of words reads better so
+    """FROM WHERE GROUP ORDER HAVING LIMIT OFFSET RETURNING UNION EXCEPT INTERSECT VALUES SET
+    LEFT RIGHT INNER FULL CROSS JOIN""".split()  # noqa: SIM905 - a list of words reads better so
 )
-_GOES_ON = frozenset({"left", "right", "inner", "full", "cross", "outer", "delete"})
+_GOES_ON = frozenset({"LEFT", "RIGHT", "INNER", "FULL", "CROSS", "OUTER", "DELETE"})
 """After these a clause word goes on in the same line: `LEFT OUTER JOIN`, `DELETE FROM`."""
 
 _SHORT = 60
 """A statement up to this length stays in one line."""
 
-
-class Token(NamedTuple):
-    """A piece of a statement. `kind` is the name of its group, or `keyword`."""
-
-    kind: str
-    text: str
-
-
-def tokens(statement: str) -> Iterator[Token]:
-    """All of the statement, piece by piece; the texts joined give it again."""
-    for match in _TOKEN.finditer(statement):
-        kind = match.lastgroup or "other"
-        if kind == "word" and match[0].lower() in _KEYWORDS:
-            kind = "keyword"
-        yield Token(kind, match[0])
+_BREAK = Token("space", "\n", "\n")
 
 
 def lines(statement: str) -> Iterator[Token]:
-    """The same with line breaks before its clauses, unless it is short or has some already."""
+    """The statement's tokens, with line breaks before clauses unless it is short or has some."""
     if len(statement) <= _SHORT or "\n" in statement.strip():
         yield from tokens(statement.strip())
         return
     depth, last = 0, ""
     for token in tokens(statement.strip()):
-        word = token.text.lower()
         depth += (token.text == "(") - (token.text == ")")
-        if token.kind == "keyword" and word in _CLAUSES and not depth and last not in _GOES_ON:
-            yield Token("space", "\n")
+        clause = token.kind == "keyword" and token.upper in _CLAUSES
+        if clause and not depth and last not in _GOES_ON:
+            yield _BREAK
         yield token
-        last = last if token.kind == "space" else word
+        last = last if token.kind == "space" else token.upper
 
 
 def filled_in(statement: str, parameters: Mapping[str, str]) -> str:
@@ -95,12 +55,12 @@ def filled_in(statement: str, parameters: Mapping[str, str]) -> str:
 
 
 def _key(placeholder: str, position: int) -> tuple[str, int]:
-    """The parameter that a placeholder stands for, and the position of the next `?`."""
+    """The parameter that a placeholder stands for, and the position of the next one without name."""
     if placeholder in ("?", "%s"):
         return str(position), position + 1
-    if placeholder.startswith("$"):
+    if placeholder[0] in "$?":
         return str(int(placeholder[1:10]) - 1), position
-    return placeholder[1:] if placeholder[0] == ":" else placeholder[2:-2], position
+    return placeholder.lstrip("%(:@").removesuffix(")s"), position
 
 
 def _literal(value: str) -> str:

@@ -9,6 +9,7 @@ from otel_toolbar.model import Kind, Span, Status, Trace
 from otel_toolbar.settings import Settings
 
 from . import reading
+from .n_plus_one import find
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _queries(trace: Trace) -> list[Span]:
 
 
 def _counts(trace: Trace, settings: Settings) -> Counts:
-    n_plus_one = max(_told(trace, semconv.N_PLUS_ONE_COUNT), _flagged(trace))
+    n_plus_one = max(_told(trace, semconv.N_PLUS_ONE_COUNT), _repeated(trace, settings))
     blocking = _told(trace, semconv.BLOCKING_COUNT)
     errors = failures(trace)
     tasks = sum(1 for span in trace.spans if semconv.ASYNCIO_TASK_NAME in span.attributes)
@@ -128,13 +129,7 @@ def _told(trace: Trace, key: str) -> int:
     )
 
 
-def _flagged(trace: Trace) -> int:
-    """N+1 groups that reached the warning, by the flags on their queries."""
-    return len(
-        {
-            reading.text(span, semconv.N_PLUS_ONE_GROUP)
-            for span in trace.spans
-            if span.flag(semconv.N_PLUS_ONE)
-            and reading.text(span, semconv.N_PLUS_ONE_RULE) in ("count", "duration")
-        }
-    )
+def _repeated(trace: Trace, settings: Settings) -> int:
+    """N+1 groups that reached the warning, by the rule itself: other SDKs flag none."""
+    found = find(trace, settings.n_plus_one, settings.n_plus_one_duration * 1_000_000)
+    return sum(group.warning for group in found.n_plus_one)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from .span import Kind, Span
 
@@ -35,6 +36,11 @@ class Trace:
                 by_id[span.span_id] = span
         ordered = sorted(by_id.values(), key=lambda span: span.start)
         return cls(trace_id, tuple(ordered), now, dropped)
+
+    @cached_property
+    def memo(self) -> dict[object, Any]:
+        """What has been concluded from the trace, by who concluded it: a trace never changes."""
+        return {}
 
     @cached_property
     def by_id(self) -> dict[str, Span]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from otel_toolbar import semconv
@@ -77,27 +78,33 @@ def place(span: Span, settings: Settings) -> Place | None:
     if not path and not function:
         return None
     line = reading.integer(span, semconv.CODE_LINE_NUMBER, semconv.OLD_CODE_LINE_NUMBER)
-    return Place(path, line, function, editor_link(path, line, settings))
+    return Place(path, line, function, editor_link(path, line, settings.editor))
 
 
 def stack(span: Span, settings: Settings) -> tuple[Place, ...]:
     """The app's frames, innermost first; lines that are not frames are left out."""
-    lines = reading.text(span, semconv.CODE_STACKTRACE).splitlines()
-    return tuple(found for line in lines if (found := _frame(line.strip(), settings)))
+    return _frames(reading.text(span, semconv.CODE_STACKTRACE), settings.editor)
 
 
-def _frame(line: str, settings: Settings) -> Place | None:
+@lru_cache(maxsize=512)
+def _frames(text: str, editor: str) -> tuple[Place, ...]:
+    """Kept, because the queries of a loop share one stack."""
+    return tuple(found for line in text.splitlines() if (found := _frame(line.strip(), editor)))
+
+
+def _frame(line: str, editor: str) -> Place | None:
     match = _FRAME.fullmatch(line)
     if match is None or len(match["line"]) > 9:
         return None
     number = int(match["line"])
-    link = editor_link(match["path"], number, settings)
+    link = editor_link(match["path"], number, editor)
     return Place(match["path"], number, match["function"] or "", link)
 
 
-def editor_link(path: str, line: int | None, settings: Settings) -> str:
-    """URL that opens the line; only absolute paths can be opened."""
-    template = EDITORS.get(settings.editor, settings.editor)
+@lru_cache(maxsize=512)
+def editor_link(path: str, line: int | None, editor: str) -> str:
+    """URL that opens the line in `editor`, a name or a URL; only absolute paths can be opened."""
+    template = EDITORS.get(editor, editor)
     path = path.replace("\\", "/")
     if re.match(r"[A-Za-z]:/", path):
         path = "/" + path

@@ -170,7 +170,8 @@ class MemoryStore:
             self._numbers += 1
             entry = self._entries[trace_id] = _Entry(self._numbers, time.monotonic())
             self._minor[trace_id] = None
-        if trace_id in self._minor and any(map(_is_main, spans)):
+        # From the back: a request's own span ends last.
+        if trace_id in self._minor and any(map(_is_main, reversed(spans))):
             del self._minor[trace_id]
         return entry
 

@@ -133,7 +133,7 @@ class Access:
         return (
             self.trust_peer
             and _peer_is_loopback(scope)
-            and not any(_tells_of_proxy(name) for name, _ in scope["headers"])
+            and not _proxied(tuple([name for name, _ in scope["headers"]]))
             and self._knows_host(scope)
         )
 
@@ -205,6 +205,11 @@ def _is_loopback(host: str) -> bool:
 
 
 @lru_cache(maxsize=256)
+def _proxied(names: tuple[bytes, ...]) -> bool:
+    """Asked for every request, and a client sends the same names with each."""
+    return any(_tells_of_proxy(name) for name in names)
+
+
 def _tells_of_proxy(name: bytes) -> bool:
     name = name.lower()
     return name in _PROXY_NAMES or name.startswith(_PROXY_PREFIXES)

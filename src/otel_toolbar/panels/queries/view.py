@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from otel_toolbar import semconv
 from otel_toolbar.insights import reading
+from otel_toolbar.insights.n_plus_one import Findings, find
+from otel_toolbar.insights.n_plus_one import NPlusOne as Repeated
 from otel_toolbar.insights.sql_text import filled_in
 from otel_toolbar.model import Span, Trace
 from otel_toolbar.panels.contract import Badge, Level
@@ -44,8 +47,6 @@ class Query:
     summary: str
     """`SELECT users`."""
     statement: str
-    filled_in: str
-    """The statement with its parameters, to paste into a database shell."""
     operation: str
     system: str
     database: str
@@ -70,6 +71,14 @@ class Query:
     """Id of its N+1 group, else empty."""
     statement_group: str
     """Id of its group of like statements."""
+
+    @property
+    def filled_in(self) -> str:
+        """The statement with its parameters, to paste into a database shell.
+
+        No field: of thousands of queries only those on the page are worth the work.
+        """
+        return filled_in(self.statement, {field.name: field.value for field in self.parameters})
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,10 @@ class NPlusOne:
     share: float
     level: Level
     """info, or warn when there are many or they take long."""
+    rule: str
+    """`repeat`, `count` or `duration`: what was reached."""
+    distinct: int
+    """Sets of parameters."""
     statement: str
     summary: str
     place: Place | None
@@ -146,8 +159,8 @@ class QueriesView:
 def view(trace: Trace, settings: Settings) -> QueriesView:
     spans = [span for span in trace.spans if reading.is_query(span)]
     whole = trace.main.duration_at(trace.now) if trace.main else 0
-    repeats = groups.n_plus_one(trace, spans, settings)
-    queries = _queries(trace, spans, repeats, whole, settings)
+    findings = find(trace, settings.n_plus_one, settings.n_plus_one_duration * 1_000_000)
+    queries = _queries(trace, spans, findings, whole, settings)
     by_span = dict(zip((span.span_id for span in spans), queries, strict=True))
     within = [query for query in queries if not query.detached]
     statements = _statements(queries, whole)
@@ -166,7 +179,7 @@ def view(trace: Trace, settings: Settings) -> QueriesView:
         errors=sum(bool(query.error) for query in queries),
         dropped=max(0, told - len(within)),
         systems=tuple(sorted({query.system for query in queries if query.system})),
-        n_plus_one=tuple(_n_plus_one(group, by_span, whole) for group in repeats),
+        n_plus_one=tuple(_n_plus_one(found, by_span, whole) for found in findings.n_plus_one),
         statements=statements,
         queries=queries,
     )
@@ -188,45 +201,27 @@ def _share(part: float, whole: int) -> float:
 
 
 def _queries(
-    trace: Trace,
-    spans: Sequence[Span],
-    repeats: Sequence[groups.Repeat],
-    whole: int,
-    settings: Settings,
+    trace: Trace, spans: Sequence[Span], findings: Findings, whole: int, settings: Settings
 ) -> tuple[Query, ...]:
-    repeat_of = {span.span_id: repeat.id for repeat in repeats for span in repeat.spans}
-    seen: set[object] = set()
-    found: list[Query] = []
-    for position, span in enumerate(spans, 1):
-        identity = _identity(span)
-        duplicate = identity is not None and identity in seen
-        seen.add(identity)
-        repeat = repeat_of.get(span.span_id, "")
-        found.append(_query(trace, span, position, whole, duplicate, repeat, settings))
-    return tuple(found)
+    repeats = {span.span_id: found.group for found in findings.n_plus_one for span in found.spans}
+    again = groups.duplicates(findings)
+    marks = _Marks(repeats, again, whole)
+    return tuple(
+        _query(trace, span, position, marks, settings) for position, span in enumerate(spans, 1)
+    )
 
 
-def _identity(span: Span) -> object:
-    """What a duplicate shares; None where that cannot be known: a batch, parameters left out."""
-    text, parameters = reading.statement(span), span.below(semconv.DB_QUERY_PARAMETER)
-    if not text or semconv.DB_OPERATION_BATCH_SIZE in span.attributes:
-        return None
-    if semconv.QUERY_PARAMETERS_MORE in span.attributes:
-        return None
-    if not parameters and groups.has_placeholders(text):
-        return None
-    return text, tuple(sorted((key, reading.as_text(value)) for key, value in parameters.items()))
+class _Marks(NamedTuple):
+    """What the other queries say about one."""
+
+    n_plus_one: Mapping[str, str]
+    """Groups by span id."""
+    duplicates: frozenset[str]
+    whole: int
+    """ns of the request."""
 
 
-def _query(
-    trace: Trace,
-    span: Span,
-    position: int,
-    whole: int,
-    duplicate: bool,
-    n_plus_one: str,
-    settings: Settings,
-) -> Query:
+def _query(trace: Trace, span: Span, position: int, marks: _Marks, settings: Settings) -> Query:
     statement = reading.statement(span)
     parameters = fields(span.below(semconv.DB_QUERY_PARAMETER))
     duration = span.duration_at(trace.now)
@@ -235,12 +230,11 @@ def _query(
         position=position,
         start=offset(trace, span),
         duration=seconds(duration),
-        share=_share(duration, whole),
+        share=_share(duration, marks.whole),
         running=span.running,
         detached=span.flag(semconv.DETACHED),
         summary=_summary(span),
         statement=statement,
-        filled_in=filled_in(statement, {field.name: field.value for field in parameters}),
         operation=reading.operation(span).upper(),
         system=reading.database_system(span),
         database=reading.text(span, semconv.DB_NAMESPACE, semconv.OLD_DB_NAME),
@@ -254,9 +248,9 @@ def _query(
         lazy=reading.text(span, semconv.QUERY_LAZY_LOADED_FROM),
         error=exception(span),
         slow=duration >= settings.slow_query * 1_000_000,
-        duplicate=duplicate,
-        n_plus_one=n_plus_one,
-        statement_group=groups.fingerprint(span),
+        duplicate=span.span_id in marks.duplicates,
+        n_plus_one=marks.n_plus_one.get(span.span_id, ""),
+        statement_group=groups.fingerprint(trace, span),
     )
 
 
@@ -300,21 +294,22 @@ def _statement(group: str, like: Sequence[Query], whole: int) -> StatementGroup:
     )
 
 
-def _n_plus_one(repeat: groups.Repeat, by_span: dict[str, Query], whole: int) -> NPlusOne:
-    like = [by_span[span.span_id] for span in repeat.spans]
-    first, duration = like[0], sum(query.duration for query in like)
-    lazy = next((query.lazy for query in like if query.lazy), "")
-    hint, code = groups.fix(lazy, first.operation)
+def _n_plus_one(found: Repeated, by_span: dict[str, Query], whole: int) -> NPlusOne:
+    like = sorted((by_span[span.span_id] for span in found.spans), key=lambda q: q.position)
+    first = like[0]
+    hint, code = groups.fix(found.relationship, first.operation)
     return NPlusOne(
-        id=repeat.id,
+        id=found.group,
         count=len(like),
-        duration=duration,
-        share=_share(duration * 1e9, whole),
-        level="warn" if repeat.warning else "info",
+        duration=seconds(found.duration),
+        share=_share(found.duration, whole),
+        level="warn" if found.warning else "info",
+        rule=found.rule,
+        distinct=found.distinct,
         statement=first.statement,
         summary=first.summary,
         place=first.place,
-        lazy=lazy,
+        lazy=found.relationship,
         hint=hint,
         code=code,
         queries=tuple(query.position for query in like),

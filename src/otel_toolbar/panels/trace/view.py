@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otel_toolbar import semconv
 from otel_toolbar.insights import reading
+from otel_toolbar.insights.n_plus_one import find
 from otel_toolbar.model import Event, Link, Span, Trace
 from otel_toolbar.panels.contract import Badge
 from otel_toolbar.panels.shared import (
@@ -131,8 +133,10 @@ class SpanView:
     """Attributes, events and links that were not kept."""
 
 
-def view(trace: Trace, settings: Settings) -> TraceView:  # noqa: ARG001 - the panels' signature
-    rows = tuple(_row(trace, span, depth) for span, depth in trace.walk())
+def view(trace: Trace, settings: Settings) -> TraceView:
+    repeated = find(trace, settings.n_plus_one, settings.n_plus_one_duration * 1_000_000).n_plus_one
+    groups = {span.span_id: found.group for found in repeated for span in found.spans}
+    rows = tuple(_row(trace, span, depth, groups) for span, depth in trace.walk())
     return TraceView(
         trace_id=trace.trace_id,
         start=seconds(trace.start),
@@ -180,7 +184,7 @@ def span_view(trace: Trace, span_id: str, settings: Settings) -> SpanView | None
     )
 
 
-def _row(trace: Trace, span: Span, depth: int) -> Row:
+def _row(trace: Trace, span: Span, depth: int, groups: Mapping[str, str]) -> Row:
     return Row(
         id=span.span_id,
         parent=span.parent_id if depth else None,
@@ -197,9 +201,7 @@ def _row(trace: Trace, span: Span, depth: int) -> Row:
         error=exception(span),
         critical=span.span_id in trace.critical_path,
         detached=span.flag(semconv.DETACHED),
-        n_plus_one=reading.text(span, semconv.N_PLUS_ONE_GROUP)
-        if span.flag(semconv.N_PLUS_ONE)
-        else "",
+        n_plus_one=groups.get(span.span_id, ""),
         events=tuple(_mark(trace, event) for event in span.events[:_EVENTS]),
     )
 

@@ -2,16 +2,22 @@
 
 The app's own is what is neither of the standard library nor an installed package nor ours. SQLAlchemy
 runs async work in greenlets: the walk goes on in the greenlet that waits. A Jinja2 template counts as
-the app's, with the line of the template.
+the app's, with the line of the template. Where a task has no frame of the app's, as in
+`gather(*(order.awaitable_attrs.items for ...))`, the line that awaits the task is taken.
+
+A stack is told by its code objects and instructions alone; lines and names are looked up the first
+time, so that a loop pays for the walk only.
 """
 
 from __future__ import annotations
 
 import sys
 import sysconfig
-from functools import lru_cache
-from types import FrameType
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator
+from types import CodeType, FrameType
+from typing import Any, Final, NamedTuple
+
+from otel_toolbar.insights.secrets import words
 
 MAX_FRAMES = 20
 """App frames kept of one stack."""
@@ -19,25 +25,30 @@ MAX_FRAMES = 20
 MAX_DEPTH = 500
 """Frames looked at; recursion deeper than that is no place anybody looks for."""
 
-_FRAMEWORKS = frozenset(
-    {
-        "advanced_alchemy", "aiomysql", "aiosqlite", "anyio", "asgiref", "asyncmy", "asyncpg",
-        "channels", "databases", "django", "fastapi", "flask", "granian", "greenlet",
-        "gunicorn", "hypercorn", "jinja2", "litestar", "logfire", "opentelemetry",
-        "otel_toolbar", "psycopg", "psycopg2", "pymysql", "quart", "saq", "sqlalchemy",
-        "sqlmodel", "starlette", "strawberry", "trio", "uvicorn", "uvloop", "werkzeug",
-        "wrapt",
-    }
-)  # fmt: skip
+_MAX_STACKS, _MAX_FILES = 2048, 8192
+"""Stacks and files that are remembered; beyond, they are learnt anew."""
+
+_FRAMEWORKS = words(
+    """_pytest advanced_alchemy aiomysql aiosqlite anyio asgiref asyncmy asyncpg channels click databases
+    django fastapi flask granian greenlet gunicorn hypercorn jinja2 litestar logfire opentelemetry
+    otel_toolbar pluggy psycopg psycopg2 pymysql pytest pytest_asyncio quart saq sqlalchemy sqlmodel
+    starlette strawberry trio uvicorn uvloop werkzeug wrapt"""
+)
 """Installed packages that are never where a developer looks for a query's origin."""
 
-Kind = Literal["app", "package", "library", "loop"]
+LIBRARY: Final = 0
+PACKAGE: Final = 1
+APP: Final = 2
+EDGE: Final = 3
+"""Whose code a file is. EDGE is where a task, a thread or a request begins: beyond is not who asked."""
+
 _paths = sysconfig.get_paths()
 _STDLIB = tuple({_paths["stdlib"], _paths["platstdlib"]})
-_SITES = ("/site-packages/", "/dist-packages/", "\\site-packages\\")
-_OURS = __file__.replace("\\", "/").rpartition("/signals/")[0]
-# Where a task, a thread or the process begins: beyond is who runs the loop, not who asked.
-_LOOPS = ("asyncio/events.py", "asyncio/base_events.py", "asyncio/runners.py", "/threading.py")
+_SITES = ("/site-packages/", "/dist-packages/")
+_OURS = __file__.replace("\\", "/").rpartition("/signals/")[0] + "/"
+_EDGES = ("/asyncio/events.py", "/asyncio/base_events.py", "/asyncio/runners.py", "/threading.py")
+_TEMPLATE = "<template>"
+"""File name of a Jinja2 template that comes from no file."""
 
 
 class Place(NamedTuple):
@@ -51,80 +62,177 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line} {self.function}"
 
 
-def stack(limit: int = MAX_FRAMES) -> list[Place]:
-    """The app's frames of who called, innermost first; empty when none is the app's.
+class Stack(NamedTuple):
+    """The app's frames of who called."""
+
+    places: tuple[Place, ...]
+    """Innermost first, at least one."""
+    key: str
+    """`file:line` of the innermost."""
+    text: str
+    """`code.stacktrace`."""
+    codes: tuple[CodeType, ...]
+    """Kept alive, because the stack is known by their ids."""
+
+
+_stacks: dict[tuple[int, ...], Stack] = {}
+_kinds: dict[str, int] = {}
+
+
+def stack() -> Stack | None:
+    """The app's frames of who called; None when none is the app's.
 
     An app that is itself installed as a package is found by its frames outside of the frameworks.
     """
-    own: list[Place] = []
-    installed: list[Place] = []
-    depth = 0
-    walk = _Walk(sys._getframe(1))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    while (frame := walk.frame) is not None and len(own) < limit and depth < MAX_DEPTH:
-        kind = kind_of(frame.f_code.co_filename)
-        if kind == "app" or (kind == "library" and _template(frame) is not None):
-            own.append(_place(frame))
-        elif kind == "package" and len(installed) < limit:
-            installed.append(_place(frame))
-        elif kind == "loop":
+    own, installed = _walk(sys._getframe(1))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    frames = own or installed or _awaiting()
+    if not frames:
+        return None
+    key: list[int] = []
+    for frame in frames:
+        key += (id(frame.f_code), frame.f_lasti)
+    known = tuple(key)
+    return _stacks.get(known) or _learn_stack(known, frames)
+
+
+def _walk(start: FrameType) -> tuple[list[FrameType], list[FrameType]]:
+    """The app's frames from `start` outward, and those of packages that are no framework."""
+    own: list[FrameType] = []
+    installed: list[FrameType] = []
+    kinds = _kinds
+    greenlets: Iterator[FrameType] | None = None
+    frame: FrameType | None = start
+    for _ in range(MAX_DEPTH):
+        file = frame.f_code.co_filename
+        kind = kinds.get(file)
+        if kind is None:
+            kind = kind_of(file)
+        if kind == APP:
+            own.append(frame)
+        elif kind == PACKAGE:
+            installed.append(frame)
+        elif kind == EDGE:
             break
-        walk.outward()
-        depth += 1
-    return own or installed
+        frame = frame.f_back
+        if frame is None:
+            greenlets = greenlets or _greenlets()
+            frame = next(greenlets, None)
+            if frame is None:
+                break
+    return own[:MAX_FRAMES], installed[:MAX_FRAMES]
 
 
-class _Walk:
-    """From a frame outward, through greenlets."""
-
-    __slots__ = ("_greenlet", "frame")
-
-    def __init__(self, frame: FrameType | None) -> None:
-        self.frame = frame
-        module: Any = sys.modules.get("greenlet")
-        self._greenlet: Any = module.getcurrent() if module is not None else None
-
-    def outward(self) -> None:
-        frame = self.frame.f_back if self.frame is not None else None
-        while frame is None and self._greenlet is not None:
-            self._greenlet = self._greenlet.parent
-            frame = None if self._greenlet is None else self._greenlet.gr_frame
-        self.frame = frame
+def _greenlets() -> Iterator[FrameType]:
+    """Where the greenlets wait that started the running one, innermost first."""
+    module: Any = sys.modules.get("greenlet")
+    current: Any = None if module is None else module.getcurrent().parent
+    while current is not None:
+        if current.gr_frame is not None:
+            yield current.gr_frame
+        current = current.parent
 
 
-@lru_cache(maxsize=4096)
-def kind_of(filename: str) -> Kind:
-    """Whose code a file is."""
-    path = filename.replace("\\", "/")
-    if path.endswith(_LOOPS):
-        return "loop"
-    if path.startswith(("<", _OURS, sys.prefix + "/bin/", "/usr/bin/")):
-        return "library"
+def kind_of(filename: str) -> int:
+    """Whose code a file is: LIBRARY, PACKAGE, APP or EDGE."""
+    kind = _kinds.get(filename)
+    if kind is None:
+        if len(_kinds) >= _MAX_FILES:
+            _kinds.clear()
+        kind = _kinds[filename] = _classify(filename.replace("\\", "/"))
+    return kind
+
+
+def _classify(path: str) -> int:
+    if path == _TEMPLATE:
+        return APP
+    if path.startswith(_OURS):
+        return EDGE if path.startswith(_OURS + "signals/server/") else LIBRARY
     for site in _SITES:
-        if site in filename:
-            package = filename.rpartition(site)[2].replace("\\", "/").partition("/")[0]
-            known = package.removesuffix(".py") in _FRAMEWORKS
-            return "library" if known else "package"
-    return "library" if filename.startswith(_STDLIB) else "app"
+        if site in path:
+            package = path.rpartition(site)[2].partition("/")[0].removesuffix(".py")
+            return LIBRARY if package in _FRAMEWORKS else PACKAGE
+    if path.startswith(tuple(each.replace("\\", "/") + "/" for each in _STDLIB)):
+        return EDGE if path.endswith(_EDGES) else LIBRARY
+    commands = (sys.prefix.replace("\\", "/") + "/bin/", "/usr/bin/")
+    return LIBRARY if path.startswith(("<", *commands)) else APP
+
+
+def _learn_stack(key: tuple[int, ...], frames: list[FrameType]) -> Stack:
+    places = tuple(map(_place, frames))
+    found = Stack(
+        places,
+        f"{places[0].file}:{places[0].line}",
+        "\n".join(map(str, places)),
+        tuple(frame.f_code for frame in frames),
+    )
+    if len(_stacks) >= _MAX_STACKS:
+        _stacks.clear()
+    _stacks[key] = found
+    return found
 
 
 def _place(frame: FrameType) -> Place:
-    code = frame.f_code
-    template = _template(frame)
+    code, line = frame.f_code, frame.f_lineno or 0
+    template: Any = frame.f_globals.get("__jinja_template__")  # its compiled code knows it
     if template is not None:
-        line = template.get_corresponding_lineno(frame.f_lineno)
-        return Place(template.filename or code.co_filename, line, f"template {template.name}")
-    return _code_place(code.co_filename, frame.f_lineno, code.co_name, _module(frame))
+        file = str(template.filename or code.co_filename)
+        return Place(file, template.get_corresponding_lineno(line), f"template {template.name}")
+    module = frame.f_globals.get("__name__", "")
+    return Place(code.co_filename, line, f"{module}.{code.co_name}" if module else code.co_name)
 
 
-def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", ""))
+# A task without a frame of the app's.
 
 
-@lru_cache(maxsize=4096)
-def _code_place(file: str, line: int, function: str, module: str) -> Place:
-    return Place(file, line, f"{module}.{function}" if module else function)
+def _awaiting() -> list[FrameType]:
+    """The app's frames of the task that awaits the running one; empty when there is none."""
+    asyncio: Any = sys.modules.get("asyncio")
+    try:
+        task = asyncio.current_task() if asyncio is not None else None
+    except RuntimeError:  # no loop runs in this thread
+        return []
+    seen = 0
+    while task is not None and seen < MAX_FRAMES:
+        task = _awaiter(task, 0)
+        seen += 1
+        frames = _suspended(task) if task is not None else []
+        if frames:
+            return frames
+    return []
 
 
-def _template(frame: FrameType) -> Any:
-    """The Jinja2 template that a frame renders; its compiled code knows it."""
-    return frame.f_globals.get("__jinja_template__")
+def _awaiter(future: Any, depth: int) -> Any:
+    """The task that wakes up when `future` is done, through `gather` and `TaskGroup`."""
+    for callback, _ in getattr(future, "_callbacks", None) or ():
+        owner = getattr(callback, "__self__", None)
+        parent = getattr(owner, "_parent_task", owner)
+        if hasattr(parent, "get_coro"):
+            return parent
+        gathering = _closed_over(callback, "outer")
+        if gathering is not None and depth < MAX_FRAMES:
+            return _awaiter(gathering, depth + 1)
+    return None
+
+
+def _closed_over(function: Any, name: str) -> Any:
+    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    if name not in names:
+        return None
+    try:
+        return function.__closure__[names.index(name)].cell_contents
+    except ValueError:  # not yet bound
+        return None
+
+
+def _suspended(task: Any) -> list[FrameType]:
+    """The app's frames of a task that waits, innermost first."""
+    frames: list[FrameType] = []
+    waiting: Any = task.get_coro()
+    for _ in range(MAX_DEPTH):
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
+        if frame is None:
+            break
+        if kind_of(frame.f_code.co_filename) == APP:
+            frames.append(frame)
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+    return frames[::-1][:MAX_FRAMES]

@@ -62,7 +62,9 @@ def _masked(span: ReadableSpan) -> list[tuple[str, str]]:
     if span.kind is SpanKind.INTERNAL or (scope and scope.name.startswith("otel_toolbar.")):
         return []  # ours are masked before they are put on
     found: list[tuple[str, str]] = []
-    known = span.attributes or {}
+    attributes: Any = span.attributes or {}
+    # A copy: the SDK's own mapping raises and catches an error for every key that is not there.
+    known: Mapping[str, Any] = attributes.copy() if hasattr(attributes, "copy") else attributes
     for key, clean in _TEXTS.items():
         given = known.get(key)
         if isinstance(given, str) and (cleaned := clean(given)) != given:

@@ -66,7 +66,7 @@ def start(
     elif not parent.is_valid:
         parent = cast(SpanContext, record.context)
     span = LightSpan(name, kind, attributes, scope, parent, record, links)
-    for processor in _with_on_start(record):
+    for processor in record.told_of_starts:
         processor.on_start(cast(Any, span), parent_context=otel_context.get_current())
     if not record.closed:
         record.keep(span)
@@ -121,7 +121,7 @@ class LightSpan(Span):
         self.parent = parent
         self.record: records.Record | None = record
         """Its request; None once the span has been handed on."""
-        self.resource = _resource(record)
+        self.resource = record.resource or Resource.get_empty()
         self.limits = _NO_LIMITS
         self._links = links
         self._events: list[tuple[str, int, Mapping[str, Any]]] | None = None
@@ -277,24 +277,32 @@ def new_span_id() -> int:
 
 
 def emit(record: records.Record, spans: Sequence[LightSpan]) -> None:
-    """Hand ended light spans to the processors of their SERVER span's provider.
+    """Hand ended light spans to all processors of their SERVER span's provider."""
+    taken = take(spans)
+    for processor in _processors(record):
+        take_all = getattr(processor, TAKES_ALL, None)
+        if take_all is not None and taken:
+            take_all(taken)
+    tell_others(record, taken)
 
-    Ours takes them as they are, for most are never looked at; others get `ReadableSpan`s.
-    """
-    taken = [span for span in spans if _take(span)]
-    converted: list[ReadableSpan] | None = None
-    for processor in _processors(record) if taken else ():
+
+def take(spans: Sequence[LightSpan]) -> list[LightSpan]:
+    """The spans that nobody else has taken; from now on they are the caller's."""
+    return [span for span in spans if _take(span)]
+
+
+def tell_others(record: records.Record, spans: Sequence[LightSpan]) -> None:
+    """Give spans, as `ReadableSpan`s, to the processors that are not ours."""
+    others = [each for each in _processors(record) if not hasattr(each, TAKES_ALL)]
+    if not others:
+        return
+    for span in spans:
         try:
-            take_all = getattr(processor, TAKES_ALL, None)
-            if take_all is not None:
-                take_all(taken)
-                continue
-            if converted is None:
-                converted = [span.readable() for span in taken]
-            for span in converted:
-                processor.on_end(span)
+            converted = span.readable()
+            for processor in others:
+                processor.on_end(converted)
         except Exception:
-            guard.failed("handing on light spans")
+            guard.failed("handing on a light span")
 
 
 _taking = threading.Lock()
@@ -366,10 +374,6 @@ def _trace_of_its_own(record: records.Record) -> SpanContext:
     return record.later
 
 
-def _resource(record: records.Record) -> Resource:
-    return record.server.resource if record.server else Resource.get_empty()
-
-
 def _limits(record: records.Record) -> SpanLimits:
     return getattr(record.server, "_limits", None) or _NO_LIMITS
 
@@ -391,7 +395,7 @@ _SILENT = {
 }
 
 
-def _with_on_start(record: records.Record) -> Sequence[SpanProcessor]:
+def told_of_starts(record: records.Record) -> Sequence[SpanProcessor]:
     """Processors of others that want to know of a start: few have any use for it."""
     return [
         processor

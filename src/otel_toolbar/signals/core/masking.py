@@ -22,8 +22,14 @@ from otel_toolbar.insights import secrets
 from otel_toolbar.insights.secrets import MASK
 from otel_toolbar.settings import Settings
 
+_SHORTEST = 13
+"""Characters of the shortest secret that is one word: a card number."""
+
 MAX_TEXT = 65_536
 """Characters of one text that are looked at; the rest is cut off."""
+
+_SHORT = 10**12
+"""Numbers below it are too short for a card's."""
 
 _MAX_ITEMS = 20
 _MAX_DEPTH = 3
@@ -60,6 +66,8 @@ def is_secret(name: str) -> bool:
 
 def value(name: str, given: Any) -> str:
     """A value by its name, as short masked text: at most `VALUE_LENGTH` characters."""
+    if type(given) is int and -_SHORT < given < _SHORT and not is_secret(name):
+        return str(given)  # most parameters are keys of rows
     return clean(given, name, _Options.limit)
 
 
@@ -206,10 +214,9 @@ def _cut(shown: str, limit: int) -> str:
 
 # Secrets by what they look like.
 
-_MARKS = (
-    "eyJ", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "xox", "sk-", "k_live_",
-    "k_test_", "AIza", "glpat-",
-)  # fmt: skip
+_MARKS = re.compile("eyJ|AKIA|ASIA|gh[pousr]_|github_pat_|xox|sk-|k_live_|k_test_|AIza|glpat-")
+"""One of these is in every key of `_KEYS`."""
+
 _KEYS = re.compile(
     r"""(?<![A-Za-z0-9_\-])(?:
       eyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]{5,}(?:\.[A-Za-z0-9_\-]*)*   # JSON web token
@@ -255,6 +262,8 @@ def text(given: str) -> str:
     numbers, passwords in URLs, and `password=...` however it is written. Of SQLAlchemy's errors the
     parameters go: their names are not in the text.
     """
+    if len(given) < _SHORTEST and given.isalnum():
+        return given
     if len(given) > MAX_TEXT:
         given = given[:MAX_TEXT] + "…"
     for hint, mask in _PASSES:
@@ -277,7 +286,7 @@ def _mask_parameters(given: str) -> str:
 
 
 def _has_mark(given: str) -> bool:
-    return any(mark in given for mark in _MARKS)
+    return _MARKS.search(given) is not None
 
 
 def _has_scheme(given: str) -> bool:

@@ -55,6 +55,8 @@ def adopt(record: records.Record, span: Span) -> None:
     """
     record.server = span
     record.trace_id = span.get_span_context().trace_id
+    record.resource = span.resource
+    record.told_of_starts = light.told_of_starts(record)
     _open[span.get_span_context().span_id] = record
     if len(_open) > MAX_LIVE:  # SERVER spans that nobody ends
         _open.pop(next(iter(_open)), None)
@@ -129,8 +131,7 @@ class ToolbarProcessor(SpanProcessor):
             if record is None:
                 self._export((span,))
             else:
-                self._drain(record)
-                self._export((*record.ended, span))
+                self._export((*record.ended, *self._drain(record), span))
         except Exception:
             guard.failed("end of a span")
 
@@ -159,20 +160,22 @@ class ToolbarProcessor(SpanProcessor):
         if len(live) > MAX_LIVE:
             live.pop(next(iter(live)), None)
 
-    def _drain(self, record: records.Record) -> None:
-        """Emit the record's ended light spans before their SERVER span goes on.
+    def _drain(self, record: records.Record) -> list[light.LightSpan]:
+        """The record's ended light spans, told to others before they hear of the SERVER span.
 
         The ones still running are emitted when they end.
         """
         ended = [span for span in record.spans if span.end_time is not None]
         record.spans = []
-        light.emit(record, ended[:INLINE])
         if len(ended) > INLINE:
             thread = threading.Thread(
                 target=self._drain_rest, args=(record, ended[INLINE:]), name="otel-toolbar-drain"
             )
             self._draining.add(thread)
             thread.start()
+        taken = light.take(ended[:INLINE])
+        light.tell_others(record, taken)
+        return taken
 
     def _drain_rest(self, record: records.Record, rest: list[light.LightSpan]) -> None:
         light.emit(record, rest)
@@ -222,7 +225,7 @@ def _snapshot(attributes: Any) -> dict[str, Any]:
     """Copy a mapping that another thread may be writing."""
     for _ in range(3):
         try:
-            return dict(attributes or {})
+            return attributes.copy() if attributes else {}
         except RuntimeError:
             continue
     return {}

@@ -8,7 +8,7 @@ request, and only its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +18,8 @@ from opentelemetry.util.types import AttributeValue
 from otel_toolbar import guard, semconv
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan, Span
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
     from .light import LightSpan
 
@@ -51,10 +52,12 @@ class Record:
         "ends_for_all",
         "later",
         "limit",
+        "resource",
         "route",
         "server",
         "spans",
         "subjects",
+        "told_of_starts",
         "trace_id",
     )
 
@@ -63,6 +66,10 @@ class Record:
         self.ends_for_all = ends_for_all
         """Once closed it is nobody's: what goes on then has no request."""
         self.server: Span | None = None
+        self.told_of_starts: Sequence[SpanProcessor] = ()
+        """Processors of others that want to know when a span starts."""
+        self.resource: Resource | None = None
+        """Of the SERVER span."""
         self.trace_id = 0
         """Of the SERVER span; 0 before there is one."""
         self.spans: list[LightSpan] = []

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import wrapt
+from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace import Tracer
 from opentelemetry.trace import Span, SpanKind
@@ -21,6 +22,7 @@ from otel_toolbar.signals.core import light
 from otel_toolbar.signals.core import record as records
 
 MODULE = "fastapi.telemetry._asgi"
+_FASTAPIS = {"record_exception", "set_status_on_exception"}
 
 
 def install() -> None:
@@ -73,17 +75,17 @@ class LightTracer(trace.Tracer):
     def start_as_current_span(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, name: str, *args: Any, attributes: Any = None, **kwargs: Any
     ) -> Generator[Span]:
-        if args or not light.possible():
+        if args or kwargs.keys() - _FASTAPIS or not light.possible():
             with self._tracer.start_as_current_span(
                 name, *args, attributes=attributes, **kwargs
             ) as span:
                 yield span
             return
         span = light.start(name, SpanKind.INTERNAL, dict(attributes or {}), self._scope)
-        with trace.use_span(
-            span,
-            end_on_exit=True,
-            record_exception=kwargs.get("record_exception", True),
-            set_status_on_exception=kwargs.get("set_status_on_exception", True),
-        ):
+        # FastAPI sets status and error itself, so this is all that `trace.use_span` would do.
+        token = otel_context.attach(trace.set_span_in_context(span))
+        try:
             yield span
+        finally:
+            otel_context.detach(token)
+            span.end()

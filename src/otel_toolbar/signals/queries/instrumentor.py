@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import wrapt
 from opentelemetry import context as otel_context
@@ -16,6 +16,7 @@ from opentelemetry import context as otel_context
 from otel_toolbar import guard
 from otel_toolbar.settings import Settings
 
+from . import database
 from .query import Query
 
 MODULE = "sqlalchemy.engine"
@@ -30,21 +31,27 @@ _STRATEGIES = (
 )
 
 _options: Settings | None = None
-_listening: list[tuple[Any, str, Callable[..., None]]] = []
+_listening: list[tuple[Any, str, Callable[..., Any]]] = []
+_wrapped: list[tuple[Any, str, Callable[..., Any]]] = []
+"""Methods as they were, by class and name."""
 
 
 def install(options: Settings) -> None:
     """Watch all queries from now on, once SQLAlchemy is imported."""
     global _options
     first, _options = _options is None, options
+    database.forget()
     if first:
         wrapt.register_post_import_hook(_hook, MODULE)
 
 
 def uninstall() -> None:
-    """Watch none any more. For tests: the wrapped methods stay and count for nobody."""
+    """Watch none any more, and leave SQLAlchemy as it was. For tests."""
     global _options
     _options = None
+    while _wrapped:
+        owner, name, real = _wrapped.pop()
+        setattr(owner, name, real)
     if _listening:
         from sqlalchemy import event
 
@@ -54,49 +61,44 @@ def uninstall() -> None:
 
 
 def _hook(module: Any) -> None:
+    if _options is None or _listening:
+        return
     try:
         from sqlalchemy import event
 
-        for name, listener in (
-            ("before_cursor_execute", _before),
-            ("after_cursor_execute", _after),
-            ("handle_error", _error),
-        ):
-            event.listen(module.Engine, name, listener)
+        listeners: tuple[tuple[str, Callable[..., Any], dict[str, bool]], ...] = (
+            ("before_cursor_execute", _before, {"retval": True}),
+            ("after_cursor_execute", _after, {}),
+            ("handle_error", _error, {}),
+        )
+        for name, listener, extra in listeners:
+            # With retval SQLAlchemy calls it as it is, without a wrapper.
+            event.listen(module.Engine, name, listener, **extra)
             _listening.append((module.Engine, name, listener))
         _count_rows()
     except Exception:
         guard.failed("hook of SQLAlchemy; is it 2.0 or newer?")
 
 
-# SQLAlchemy tells the arguments of a listener by their names, so all stand there.
-
-
 def _before(
     conn: Any,
-    cursor: Any,  # noqa: ARG001
+    cursor: Any,  # noqa: ARG001 - SQLAlchemy counts the arguments
     statement: str,
     parameters: Any,
     context: Any,
     executemany: bool,
-) -> None:
+) -> tuple[str, Any]:
     try:
-        if _options is None or context is None or otel_context.get_value(_SUPPRESSED):
-            return
-        query = Query.start(conn, statement, parameters, context, executemany, _options)
-        setattr(context, _QUERY, query)
+        options = _options
+        if options is not None and context is not None and not otel_context.get_value(_SUPPRESSED):
+            query = Query.start(conn, statement, parameters, context, executemany, options)
+            setattr(context, _QUERY, query)
     except Exception:
         guard.failed("start of a query")
+    return statement, parameters
 
 
-def _after(
-    conn: Any,  # noqa: ARG001
-    cursor: Any,
-    statement: str,  # noqa: ARG001
-    parameters: Any,  # noqa: ARG001
-    context: Any,
-    executemany: bool,  # noqa: ARG001
-) -> None:
+def _after(_conn: Any, cursor: Any, _text: str, _given: Any, context: Any, _many: bool) -> None:
     try:
         query: Query | None = getattr(context, _QUERY, None)
         if query is not None:
@@ -120,10 +122,11 @@ def _count_rows() -> None:
 
     for name in _STRATEGIES:
         strategy: Any = getattr(cursor, name)
-        own: dict[str, Any] = strategy.__dict__
         for method, count in (("fetchone", _one), ("fetchmany", len), ("fetchall", len)):
-            if method in own:
-                setattr(strategy, method, _counting(own[method], count))
+            if method in vars(strategy):
+                real = cast("Callable[..., Any]", vars(strategy)[method])
+                _wrapped.append((strategy, method, real))
+                setattr(strategy, method, _counting(real, count))
 
 
 def _one(row: Any) -> int:

@@ -1,33 +1,43 @@
-"""Why the ORM makes a query by itself: a relationship that is loaded lazily, or eagerly by its own query."""
+"""Why the ORM makes a query: because a relationship was read, or because it loads one ahead."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from otel_toolbar import semconv
+
+class Load(NamedTuple):
+    """What the ORM loads. Both names are empty when it loads no relationship."""
+
+    lazy: str = ""
+    """`Order.items`, which was read before it was loaded."""
+    eager: str = ""
+    """`Order.items`, which a `selectinload` or `subqueryload` asks for."""
+    state: Any = None
+    """SQLAlchemy's state of the object that a lazy load is for."""
 
 
-class RelationshipLoad(NamedTuple):
-    """`attribute` is the one to write `relationship` (`Order.items`) to."""
-
-    attribute: str
-    relationship: str
-    loaded_for: int
-    """Identity of the object whose relationship was read; 0 for an eager load."""
+_NONE = Load()
 
 
-def relationship_load(context: Any) -> RelationshipLoad | None:
-    """What an ExecutionContext loads; None for a query that the app asked for."""
-    load_options = context.execution_options.get("_sa_orm_load_options")
-    path = getattr(getattr(context.compiled, "compile_state", None), "current_path", None)
-    if load_options is None or not path:
-        return None
-    prop = path[-1]
-    model = getattr(getattr(prop, "parent", None), "class_", None)
-    if model is None:
-        return None
-    relationship = f"{model.__name__}.{prop.key}"
-    state = getattr(load_options, "_lazy_loaded_from", None)
+def of(context: Any) -> Load:
+    """What the statement of an execution context loads."""
+    options = context.execution_options.get("_sa_orm_load_options")
+    if options is None:
+        return _NONE
+    state = getattr(options, "_lazy_loaded_from", None)
+    if state is None and getattr(options, "_refresh_state", None) is not None:
+        return _NONE  # expired or deferred columns
+    name = _relationship(getattr(context.compiled, "compile_state", None))
     if state is None:
-        return RelationshipLoad(semconv.QUERY_EAGER_LOADED, relationship, 0)
-    return RelationshipLoad(semconv.QUERY_LAZY_LOADED_FROM, relationship, id(state))
+        return Load(eager=name) if name else _NONE
+    return Load(lazy=name, state=state)
+
+
+def _relationship(compile_state: Any) -> str:
+    """`Order.items` of the path that a relationship's loader works on, else empty."""
+    path = getattr(compile_state, "current_path", None)
+    for element in reversed(getattr(path, "path", ())):
+        parent = getattr(getattr(element, "parent", None), "class_", None)
+        if parent is not None and hasattr(element, "direction"):
+            return f"{parent.__name__}.{element.key}"
+    return ""

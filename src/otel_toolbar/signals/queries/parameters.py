@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from itertools import islice
 from typing import Any, cast
 
 from otel_toolbar import semconv
@@ -12,6 +16,11 @@ from otel_toolbar.signals.core import masking
 MAX_PARAMETERS = 32
 """Parameters written down; the rest is counted. The SDK drops the oldest beyond 128 attributes."""
 
+_HASHABLE = frozenset(
+    {str, int, float, bool, bytes, type(None), Decimal, dt.date, dt.timedelta, uuid.UUID}
+)
+"""Types whose hash is no code of others; a datetime asks its time zone."""
+
 
 def described(
     attributes: dict[str, Any], parameters: Any, context: Any, statement: Statement
@@ -19,33 +28,66 @@ def described(
     """Add `db.query.parameter.<key>`: by bind name where known, else by index; masked and cut."""
     if not parameters:
         return
-    for place, (key, value) in enumerate(_named(parameters, context)):
-        if place == MAX_PARAMETERS:
-            attributes[semconv.QUERY_PARAMETERS_MORE] = len(parameters) - MAX_PARAMETERS
-            return
-        secret = place in statement.sensitive or key in statement.sensitive
-        attributes[semconv.DB_QUERY_PARAMETER + key] = (
-            masking.MASK if secret else masking.value(key, value)
-        )
+    sensitive = statement.sensitive
+    prefix, value_of = semconv.DB_QUERY_PARAMETER, masking.value
+    for place, (key, value) in enumerate(islice(_named(parameters, context), MAX_PARAMETERS)):
+        if sensitive and value is not None and (place in sensitive or key in sensitive):
+            attributes[prefix + key] = masking.MASK
+        else:
+            attributes[prefix + key] = value_of(key, value)
+    if len(parameters) > MAX_PARAMETERS:
+        attributes[semconv.QUERY_PARAMETERS_MORE] = len(parameters) - MAX_PARAMETERS
 
 
-def identity(text: str, parameters: Any, loaded_for: int) -> Hashable | None:
+def identity(text: str, parameters: Any, loaded_for: Any) -> int | None:
     """Equal for the same statement with the same parameters; None when that cannot be told.
 
-    Lazy loads for different objects (`loaded_for`) are different, even where foreign keys are equal.
+    A hash, so that no value is kept. `loaded_for` is the state of the object whose relationship is
+    being loaded: for another object it is another query, even when the foreign keys are equal.
     """
-    try:
-        values: Any = parameters.values() if hasattr(parameters, "values") else parameters
-        return hash((text, tuple(values), loaded_for))
-    except Exception:  # something that cannot be hashed or iterated, of any driver
+    values = _values(parameters)
+    if values is None or not _HASHABLE.issuperset(map(type, values)):
         return None
+    if loaded_for is None:
+        return hash((text, values))
+    key: Any = getattr(loaded_for, "key", None)
+    primary = key[1] if key else ()
+    known = bool(primary) and _HASHABLE.issuperset(map(type, primary))
+    return hash((text, values, primary if known else id(loaded_for)))
 
 
-def _named(parameters: Any, context: Any) -> Iterator[tuple[str, Any]]:
+def _values(parameters: Any) -> tuple[Any, ...] | None:
+    if type(parameters) is tuple:
+        return cast("tuple[Any, ...]", parameters)
+    if type(parameters) is dict:
+        return tuple(cast("dict[Any, Any]", parameters).values())
+    return tuple(cast("list[Any]", parameters)) if type(parameters) is list else None
+
+
+def batch_size(parameters: Any, context: Any) -> int:
+    """Parameter sets of an `executemany`, or of one statement with many rows of VALUES."""
+    if isinstance(parameters, list):
+        return len(cast("list[Any]", parameters))
+    whole = len(context.compiled_parameters)
+    names = _bind_names(context) or getattr(context.compiled, "bind_names", ())
+    return min(whole, max(1, len(parameters) // max(1, len(names))))
+
+
+def _named(parameters: Any, context: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(parameters, Mapping):
-        for key, value in cast("Mapping[Any, Any]", parameters).items():
-            yield str(key), value
-        return
+        given = cast("Mapping[Any, Any]", parameters)
+        return ((str(key), value) for key, value in given.items())
+    names = _bind_names(context)
+    if len(names) != len(parameters):
+        names = tuple(map(str, range(len(parameters))))
+    return zip(names, parameters, strict=True)
+
+
+def _bind_names(context: Any) -> Sequence[str]:
+    """Names of positional parameters; of an IN list each value has its own."""
     names: Sequence[str] = getattr(context.compiled, "positiontup", None) or ()
-    for place, value in enumerate(parameters):
-        yield (names[place] if place < len(names) else str(place)), value
+    # Private, and so only a help: without it the index is the name.
+    expanded: Mapping[str, Sequence[str]] = getattr(context, "_expanded_parameters", None) or {}
+    if not expanded:
+        return names
+    return [each for name in names for each in expanded.get(name, (name,))]

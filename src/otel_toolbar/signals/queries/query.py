@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, cast
 
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-from otel_toolbar import semconv
-from otel_toolbar.insights.fingerprint import Statement, Statements
+from otel_toolbar import guard, semconv
+from otel_toolbar.insights.fingerprint import Statement
 from otel_toolbar.insights.n_plus_one import Detector, is_bulk
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals.core import callsite, light, masking
+from otel_toolbar.signals.core import callsite, light
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.light import exception_type
 from otel_toolbar.version import VERSION
 
-from . import database
-from .loading import relationship_load
-from .parameters import described, identity
+from . import database, loading
+from .parameters import batch_size, described, identity
 
 SCOPE = InstrumentationScope("otel_toolbar.signals.queries", VERSION)
 SUBJECT = "queries"
-_MYSQL = ("mysql", "mariadb")
-_statements = Statements(masking.is_secret)
+_CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
 
 
 class Queries:
@@ -55,21 +52,13 @@ class Query:
     """One execution of a statement. `fetching` is true while rows of it are being fetched."""
 
     __slots__ = (
-        "_attributes", "_identity", "_options", "_place", "_rows", "_running", "_span",
-        "_statement", "fetching",
+        "_identity", "_options", "_place", "_rows", "_running", "_span", "_statement", "fetching",
     )  # fmt: skip
 
     def __init__(
-        self,
-        span: Span,
-        attributes: Mapping[str, Any],
-        statement: Statement,
-        place: str,
-        same_as: Hashable | None,
-        options: Settings,
+        self, span: Span, statement: Statement, place: str, same_as: int | None, options: Settings
     ) -> None:
         self._span = span
-        self._attributes = attributes
         self._statement = statement
         self._place = place
         self._identity = same_as
@@ -89,28 +78,31 @@ class Query:
         options: Settings,
     ) -> Query:
         """Start the span of a statement that is about to be executed."""
-        known = database.attributes(connection.engine)
-        statement = _statements.analyze(text, known[semconv.DB_SYSTEM_NAME] in _MYSQL)
-        attributes: dict[str, Any] = {**known, **_of_statement(statement)}
-        if executemany and isinstance(parameters, list):
-            attributes[semconv.DB_OPERATION_BATCH_SIZE] = len(cast("list[Any]", parameters))
+        statement, known = database.of(connection.engine).statement(text)
+        attributes = known.copy()
+        if executemany:
+            attributes[semconv.DB_OPERATION_BATCH_SIZE] = batch_size(parameters, context)
         else:
             described(attributes, parameters, context, statement)
-        load = relationship_load(context)
-        if load is not None:
-            attributes[load.attribute] = load.relationship
-        place = _put_place(attributes, callsite.stack(), options)
-        same_as = identity(text, parameters, load.loaded_for if load is not None else 0)
+        load = loading.of(context)
+        if load.lazy:
+            attributes[semconv.QUERY_LAZY_LOADED_FROM] = load.lazy
+        elif load.eager:
+            attributes[semconv.QUERY_EAGER_LOADED] = load.eager
+        place = _put_place(attributes, options)
+        same_as = identity(text, parameters, load.state) if statement.reads_only else None
         span = light.start(statement.summary or "query", SpanKind.CLIENT, attributes, SCOPE)
-        return cls(span, attributes, statement, place, same_as, options)
+        return cls(span, statement, place, same_as, options)
 
     def end(self, cursor: Any) -> None:
         """The statement has been executed; rows may still be fetched."""
         if not self._running:
             return
-        affected = getattr(cursor, "rowcount", -1)
-        if not self._statement.reads_only and isinstance(affected, int) and affected >= 0:
-            light.late(self._span, semconv.QUERY_AFFECTED_ROWS, affected)
+        # A statement that returns rows has not changed all of them yet.
+        if self._statement.operation in _CHANGES and cursor.description is None:
+            affected = getattr(cursor, "rowcount", -1)
+            if isinstance(affected, int) and affected >= 0:
+                self._span.set_attribute(semconv.QUERY_AFFECTED_ROWS, affected)
         self._finish()
 
     def fail(self, error: BaseException) -> None:
@@ -130,52 +122,53 @@ class Query:
         self._rows += rows
         light.late(self._span, semconv.DB_RESPONSE_RETURNED_ROWS, self._rows)
 
+    def __del__(self) -> None:
+        # Another listener raised, or SQLAlchemy met an error within an error: no event told the end.
+        try:
+            if self._running:
+                self._span.end()
+        except Exception:
+            guard.failed("end of a query that nobody ended")
+
     def _finish(self) -> None:
         self._running = False
-        self._span.end()
+        span = self._span
+        span.end()
         record = records.current()
-        if not isinstance(self._span, light.LightSpan) or record is None or record.closed:
+        if not isinstance(span, light.LightSpan) or record is None or record.closed:
             return
-        nanoseconds = (self._span.end_time or 0) - self._span.start_time
+        nanoseconds = (span.end_time or 0) - span.start_time
         queries = Queries.of(record, self._options)
         queries.count += 1
         queries.nanoseconds += nanoseconds
-        if self._statement.reads_only and not is_bulk(self._attributes, self._statement):
-            self._judge(queries.detector, nanoseconds)
+        if self._statement.reads_only and not is_bulk(span.attributes, self._statement):
+            self._flag(span.attributes, queries.detector, nanoseconds)
 
-    def _judge(self, detector: Detector, nanoseconds: int) -> None:
-        alike = self._statement.fingerprint, self._place, self._identity
-        if detector.is_duplicate(*alike):
-            light.late(self._span, semconv.QUERY_DUPLICATE, True)
-        repeat = detector.observe(*alike, nanoseconds)
+    def _flag(self, attributes: dict[str, Any], detector: Detector, nanoseconds: int) -> None:
+        fingerprint = self._statement.fingerprint
+        if detector.is_duplicate(fingerprint, self._place, self._identity):
+            attributes[semconv.QUERY_DUPLICATE] = True
+        repeat = detector.observe(fingerprint, self._place, self._identity, nanoseconds)
         if repeat is not None:
-            light.late(self._span, semconv.N_PLUS_ONE, True)
-            light.late(self._span, semconv.N_PLUS_ONE_GROUP, repeat.group)
-            light.late(self._span, semconv.N_PLUS_ONE_POSITION, repeat.position)
-            light.late(self._span, semconv.N_PLUS_ONE_RULE, repeat.rule)
+            attributes[semconv.N_PLUS_ONE] = True
+            attributes[semconv.N_PLUS_ONE_GROUP] = repeat.group
+            attributes[semconv.N_PLUS_ONE_POSITION] = repeat.position
+            attributes[semconv.N_PLUS_ONE_RULE] = repeat.rule
 
 
-def _of_statement(statement: Statement) -> dict[str, Any]:
-    attributes: dict[str, Any] = {
-        semconv.DB_QUERY_TEXT: statement.text,
-        semconv.DB_QUERY_SUMMARY: statement.summary,
-        semconv.QUERY_FINGERPRINT: statement.fingerprint,
-        semconv.DB_OPERATION_NAME: statement.operation,
-        semconv.DB_COLLECTION_NAME: statement.target,
-    }
-    return {key: value for key, value in attributes.items() if value}
-
-
-def _put_place(
-    attributes: dict[str, Any], stack: Sequence[callsite.Place], options: Settings
-) -> str:
-    """Write the call site down; returns it as the N+1 rule's key."""
-    if not stack:
+def _put_place(attributes: dict[str, Any], options: Settings) -> str:
+    """Write the call site down; returns it as the N+1 rule's key, empty when there is none."""
+    try:
+        stack = callsite.stack()
+    except Exception:  # the query is worth more than its place
+        guard.failed("call site of a query")
         return ""
-    innermost = stack[0]
+    if stack is None:
+        return ""
+    innermost = stack.places[0]
     attributes[semconv.CODE_FILE_PATH] = innermost.file
     attributes[semconv.CODE_LINE_NUMBER] = innermost.line
     attributes[semconv.CODE_FUNCTION_NAME] = innermost.function
     if options.stacks:
-        attributes[semconv.CODE_STACKTRACE] = "\n".join(map(str, stack))
-    return f"{innermost.file}:{innermost.line}"
+        attributes[semconv.CODE_STACKTRACE] = stack.text
+    return stack.key

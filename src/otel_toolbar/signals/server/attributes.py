@@ -6,6 +6,7 @@ Scopes are taken as they come: any part may be missing, and bytes need not be te
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from opentelemetry.util.types import AttributeValue
@@ -57,8 +58,7 @@ def of_headers(prefix: str, more: str, headers: Headers) -> Attributes:
     attributes: dict[str, tuple[str, ...]] = {}
     rest: list[str] = []
     for raw_name, raw_value in headers:
-        name = _latin1(raw_name).lower()
-        value = masking.header(name, _latin1(raw_value))
+        name, value = _header(raw_name, raw_value)
         key = prefix + name
         if key in attributes:
             attributes[key] += (value,)
@@ -71,15 +71,41 @@ def of_headers(prefix: str, more: str, headers: Headers) -> Attributes:
     return cast(Attributes, attributes)
 
 
-def of_parameters(scope: Mapping[str, Any]) -> Attributes:
-    """Path parameters, cookies and the session, masked and cut."""
+def _header(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
+    """Lower-case name and masked value of a header."""
+    # Servers give `bytes`, some apps `memoryview`s, which have no hash.
+    if (
+        type(raw_name) is bytes
+        and type(raw_value) is bytes
+        and len(raw_value) <= _CACHED_LENGTH
+        and raw_name not in _PRIVATE
+    ):
+        return _same_header(raw_name, raw_value)
+    name = _latin1(raw_name).lower()
+    return name, masking.header(name, _latin1(raw_value))
+
+
+_PRIVATE = frozenset({b"cookie", b"authorization", b"set-cookie", b"proxy-authorization"})
+_CACHED_LENGTH = 256
+
+
+@lru_cache(maxsize=1024)
+def _same_header(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
+    """A browser sends the same headers with every request: they are masked once."""
+    name = raw_name.decode("latin-1").lower()
+    return name, masking.header(name, raw_value.decode("latin-1"))
+
+
+def of_parameters(scope: Mapping[str, Any], cookie_headers: Sequence[str]) -> Attributes:
+    """Path parameters, cookies and the session, masked and cut; the cookie headers are masked already."""
     attributes: Attributes = {}
+    for name, value in _cookies(cookie_headers)[:MAX_NAMES]:
+        attributes[semconv.REQUEST_COOKIE + name] = value
     for prefix, values in (
         (semconv.REQUEST_PATH_PARAMETER, scope.get("path_params")),
-        (semconv.REQUEST_COOKIE, _cookies(scope.get("headers") or ())),
         (semconv.REQUEST_SESSION, scope.get("session")),
     ):
-        if isinstance(values, Mapping) and values:
+        if values and isinstance(values, Mapping):
             attributes.update(_named(prefix, cast("Mapping[Any, Any]", values)))
     return attributes
 
@@ -110,16 +136,14 @@ def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
 
 
 def _named(prefix: str, values: Mapping[Any, Any]) -> Attributes:
-    clean = masking.cookie if prefix == semconv.REQUEST_COOKIE else masking.value
     names = [name for name in list(values)[:MAX_NAMES] if isinstance(name, str)]
-    return {prefix + name: clean(name, values[name]) for name in names}
+    return {prefix + name: masking.value(name, values[name]) for name in names}
 
 
-def _cookies(headers: Headers) -> dict[str, str]:
+def _cookies(headers: Sequence[str]) -> list[tuple[str, str]]:
     # Split as browsers send them. `http.cookies` also unquotes, at twenty times the cost (measured).
-    sent = [_latin1(value) for name, value in headers if name.lower() == b"cookie"]
-    pairs = [pair.partition("=") for pair in ";".join(sent).split(";") if pair]
-    return {name.strip(): value.strip() for name, _, value in pairs if name.strip()}
+    pairs = [pair.partition("=") for header in headers for pair in header.split(";")]
+    return [(name.strip(), value.strip()) for name, _, value in pairs if name.strip()]
 
 
 def of_client(scope: Mapping[str, Any]) -> Attributes:

@@ -35,6 +35,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SCOPE_NAME = "otel_toolbar.signals.server"
 _FASTAPI = "fastapi.telemetry"
+_COOKIE_HEADER = semconv.HTTP_REQUEST_HEADER + "cookie"
 _BODIES = ("http.response.body", "http.response.zerocopysend")
 
 
@@ -97,23 +98,22 @@ class Exchange:
     def summary(self) -> attributes.Attributes:
         """What is known of the exchange at the SERVER span's end."""
         span = cast(Any, self._record.server)
-        facts: attributes.Attributes = {
-            semconv.TOOLBAR_FRAMEWORK: self._framework.name,
-            semconv.HTTP_REQUEST_BODY_SIZE: self._received,
-            semconv.HTTP_RESPONSE_BODY_SIZE: self._sent,
-            semconv.RESPONSE_CHUNKS: self._chunks,
-            semconv.CPU_TIME: max(0.0, time.thread_time() - self._cpu),
-            **attributes.of_headers(
-                semconv.HTTP_REQUEST_HEADER,
-                semconv.REQUEST_HEADERS_MORE,
-                self._scope.get("headers") or (),
-            ),
-            **attributes.of_headers(
-                semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE, self._response_headers
-            ),
-            **attributes.of_parameters(self._scope),
-            **attributes.of_secret_path(self._scope),
-        }
+        facts = attributes.of_headers(
+            semconv.HTTP_REQUEST_HEADER,
+            semconv.REQUEST_HEADERS_MORE,
+            self._scope.get("headers") or (),
+        )
+        cookies = cast("tuple[str, ...]", facts.get(_COOKIE_HEADER, ()))
+        facts |= attributes.of_headers(
+            semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE, self._response_headers
+        )
+        facts |= attributes.of_parameters(self._scope, cookies)
+        facts |= attributes.of_secret_path(self._scope)
+        facts[semconv.TOOLBAR_FRAMEWORK] = self._framework.name
+        facts[semconv.HTTP_REQUEST_BODY_SIZE] = self._received
+        facts[semconv.HTTP_RESPONSE_BODY_SIZE] = self._sent
+        facts[semconv.RESPONSE_CHUNKS] = self._chunks
+        facts[semconv.CPU_TIME] = max(0.0, time.thread_time() - self._cpu)
         if self._status:
             facts[semconv.HTTP_RESPONSE_STATUS_CODE] = self._status
         if self._first_byte:
@@ -122,7 +122,7 @@ class Exchange:
             facts[semconv.REQUEST_DISCONNECTED] = True
         facts.update(_endpoint(self._scope))
         if self._own is None:
-            facts.update(attributes.of_client(self._scope))
+            facts |= attributes.of_client(self._scope)
         self._name(span, facts)
         self._note_status(span)
         return facts

@@ -18,7 +18,7 @@
   const { base } = tag.dataset;
   const slow = Number(tag.dataset.slow ?? 500);
   const forbidden = new Set((tag.dataset.blocked ?? "").split(" "));
-  const FETCHED = new Set(["fetch", "xmlhttprequest", "beacon", "iframe", "other"]);
+  const FETCHED = new Set(["fetch", "xmlhttprequest", "beacon", "iframe"]);
   const CORNERS = ["bottom right", "bottom left", "top left", "top right"];
   const LEAST = 160;
 

@@ -144,12 +144,13 @@ const matches = (span, wanted) =>
     text.toLowerCase().includes(wanted),
   );
 
-/** Neighbours of one N+1 group are joined by a bracket. */
+/** Neighbours in N+1 groups are joined by a bracket; two groups often alternate in one loop. */
 function markBrackets(rows) {
+  const joined = (row, other) => Boolean(other?.n_plus_one) && other.depth === row.depth;
   for (const [at, row] of rows.entries()) {
     if (!row.n_plus_one) continue;
-    const before = rows[at - 1]?.n_plus_one === row.n_plus_one;
-    const after = rows[at + 1]?.n_plus_one === row.n_plus_one;
+    const before = joined(row, rows[at - 1]);
+    const after = joined(row, rows[at + 1]);
     row.bracket = `in${before ? "" : " first"}${after ? "" : " last"}`;
   }
 }

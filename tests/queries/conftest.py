@@ -1,0 +1,90 @@
+"""Requests around queries of the real SQLAlchemy, on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from opentelemetry.trace import SpanKind
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
+
+from otel_toolbar.settings import Settings
+from otel_toolbar.signals import queries
+from otel_toolbar.signals.core import record as records
+from tests.telemetry import Telemetry, made_global, telemetry
+
+from .models import Base, fill
+
+Request = Callable[[], AbstractContextManager[records.Record]]
+
+
+@pytest.fixture(autouse=True)
+def installed() -> Iterator[None]:
+    queries.install(Settings(n_plus_one_duration=10_000))
+    yield
+    queries.uninstall()
+
+
+@pytest.fixture
+def told() -> Iterator[Telemetry]:
+    """What is recorded, from here on."""
+    recorded = telemetry()
+    with made_global(recorded.provider):
+        yield recorded
+
+
+@pytest.fixture
+def request_(told: Telemetry) -> Request:
+    """A request, as the server's hook makes it."""
+
+    @contextmanager
+    def run() -> Iterator[records.Record]:
+        record = records.Record(5000)
+        token = records.enter(record)
+        try:
+            tracer = told.provider.get_tracer("test")
+            with tracer.start_as_current_span("GET /", kind=SpanKind.SERVER):
+                yield record
+        finally:
+            records.leave(token)
+
+    return run
+
+
+@pytest.fixture
+def engine() -> Iterator[sqlalchemy.Engine]:
+    made = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool)
+    Base.metadata.create_all(made)
+    with Session(made) as session:
+        fill(session)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+async def async_engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    made = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'shop.sqlite'}")
+    async with made.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+        await connection.run_sync(
+            lambda sync: fill(Session(sync, join_transaction_mode="create_savepoint"))
+        )
+    yield made
+    await made.dispose()
+
+
+def queries_of(told: Telemetry) -> list[dict[str, Any]]:
+    """Attributes of the recorded queries, in the order in which they began."""
+    spans = [span for span in told.exported() if span.kind is SpanKind.CLIENT]
+    return [dict(span.attributes or {}) for span in sorted(spans, key=lambda s: s.start_time or 0)]
+
+
+def summary_of(told: Telemetry) -> dict[str, Any]:
+    """The SERVER span's attributes."""
+    return next(dict(s.attributes or {}) for s in told.exported() if s.kind is SpanKind.SERVER)
