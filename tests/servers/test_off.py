@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
 from .receiver import receiving
-from .serving import BIN, NO_PROXY, Server, _environment, free_port, serving, wait_for
+from .serving import BIN, Server, _environment, serving, wait_for
 
 APPS = Path(__file__).parent / "apps"
 OURS = {"OTEL_PYTHON_DISTRO": "otel_toolbar"}
@@ -30,15 +28,25 @@ def raw(running: Server, path: str) -> tuple[int, list[tuple[str, str]], bytes]:
 
 def test_off_differs_from_nothing_by_no_byte(tmp_path: Path) -> None:
     paths = ("/hello", "/_toolbar/", "/_toolbar/api/traces", "/query")
-    with serving(APPS, tmp_path, target="by_hand:app", environment={"OTEL_TOOLBAR_ENABLED": "0"}, instrument=False) as bare:
+    with serving(
+        APPS,
+        tmp_path,
+        target="by_hand:app",
+        environment={"OTEL_TOOLBAR_ENABLED": "0"},
+        instrument=False,
+    ) as bare:
         expected = {path: raw(bare, path) for path in paths}
     assert expected["/_toolbar/"][0] == 404
     for name, settings in OFF.items():
         with receiving() as receiver:
-            environment = OURS | settings | {
-                "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
-                "OTEL_BSP_SCHEDULE_DELAY": "50",
-            }
+            environment = (
+                OURS
+                | settings
+                | {
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+                    "OTEL_BSP_SCHEDULE_DELAY": "50",
+                }
+            )
             with serving(APPS, tmp_path, target="by_hand:app", environment=environment) as running:
                 assert {path: raw(running, path) for path in paths} == expected, name
                 # The SDK and its exporter run, and contrib's instrumentation is not left out.
@@ -116,8 +124,9 @@ def test_the_sdk_disabled_is_said_on_the_page(tmp_path: Path) -> None:
 def test_flags_of_opentelemetry_instrument(tmp_path: Path) -> None:
     flags = ("--toolbar_path", "/debug", "--toolbar_token", "secret")
     with serving(APPS, tmp_path, target="lifespan:app", environment=OURS, flags=flags) as running:
-        assert running.get("/debug/").status_code == 404
-        token = {"x-toolbar-token": "secret"}
+        elsewhere = {"x-forwarded-for": "192.0.2.1"}
+        assert running.get("/debug/", headers=elsewhere).status_code == 404
+        token = elsewhere | {"x-toolbar-token": "secret"}
         assert running.get("/debug/", headers=token).status_code == 200
     shown = subprocess.run(
         [BIN / "opentelemetry-instrument", "--help"], capture_output=True, text=True, check=True
@@ -136,12 +145,21 @@ WRONG = {
 
 @pytest.mark.parametrize("server", ["uvicorn", "uvicorn-reload", "uvicorn-workers"])
 def test_wrong_values_are_named_once_and_the_app_is_served(server: str, tmp_path: Path) -> None:
-    with serving(APPS, tmp_path, server=server, target="lifespan:app", environment=OURS | WRONG) as running:
+    with serving(
+        APPS, tmp_path, server=server, target="lifespan:app", environment=OURS | WRONG
+    ) as running:
         assert running.get("/hello").status_code == 200
         lines = [line for line in running.log.splitlines() if "otel-toolbar:" in line]
         assert len(lines) == 3, running.log
         text = "\n".join(lines)
-        for part in ("OTEL_TOOLBAR_STORE", "allowed: auto", "OTEL_TOOLBAR_PTAH", "did you mean OTEL_TOOLBAR_PATH?", "OTEL_TOOLBAR_SLOW_QUERY", "a whole number"):
+        for part in (
+            "OTEL_TOOLBAR_STORE",
+            "allowed: auto",
+            "OTEL_TOOLBAR_PTAH",
+            "did you mean OTEL_TOOLBAR_PATH?",
+            "OTEL_TOOLBAR_SLOW_QUERY",
+            "a whole number",
+        ):
             assert part in text
         assert "secret" not in running.log
         assert "Traceback" not in running.log
@@ -152,10 +170,21 @@ def test_a_port_that_is_taken_is_the_servers_to_tell(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         run = subprocess.run(
-            [BIN / "opentelemetry-instrument", "uvicorn", "lifespan:app", "--port", str(taken.getsockname()[1])],
-            cwd=APPS, env=_environment(tmp_path, OURS), capture_output=True, text=True, timeout=60,
+            [
+                BIN / "opentelemetry-instrument",
+                "uvicorn",
+                "lifespan:app",
+                "--port",
+                str(taken.getsockname()[1]),
+            ],
+            cwd=APPS,
+            env=_environment(tmp_path, OURS),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
-    assert run.returncode == 1
+    assert run.returncode != 0
     assert "address already in use" in run.stderr
     assert "Traceback" not in run.stderr
     assert "otel" not in run.stderr.lower()
@@ -163,17 +192,24 @@ def test_a_port_that_is_taken_is_the_servers_to_tell(tmp_path: Path) -> None:
 
 OLD = """
 import sys, types
-old = types.ModuleType("{name}")
-sys.modules["{parent}"] = parent = types.ModuleType("{parent}")
-parent.__path__ = []
-from importlib.machinery import ModuleSpec
 from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+
+parents = "{name}".split(".")[:-1]
+for depth in range(1, len(parents) + 1):
+    parent = ".".join(parents[:depth])
+    sys.modules[parent] = types.ModuleType(parent)
+    sys.modules[parent].__path__ = []
+
 class Old(MetaPathFinder, Loader):
     def find_spec(self, name, path, target=None):
         return ModuleSpec(name, self) if name == "{name}" else None
-    def create_module(self, spec): return None
-    def exec_module(self, module): module.Engine = type("Engine", (), {{}})
-sys.meta_path.insert(0, Old())
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        pass
+
+sys.meta_path.insert(1, Old())  # behind the finder of the import hooks
 import {name}
 print("still here")
 """
@@ -181,13 +217,26 @@ print("still here")
 
 @pytest.mark.parametrize(
     "name",
-    ["uvicorn.config", "uvicorn.server", "hypercorn.utils", "granian.asgi", "quart.ctx", "django.core.handlers.base", "fastapi.telemetry._asgi"],
+    [
+        "uvicorn.config",
+        "uvicorn.server",
+        "hypercorn.utils",
+        "granian.asgi",
+        "quart.ctx",
+        "django.core.handlers.base",
+        "fastapi.telemetry._asgi",
+    ],
 )
 def test_a_version_too_old_is_said_in_one_line(name: str, tmp_path: Path) -> None:
-    source = OLD.format(name=name, parent=name.rpartition(".")[0])
+    source = OLD.format(name=name)
     run = subprocess.run(
         [BIN / "opentelemetry-instrument", BIN / "python", "-c", source],
-        cwd=APPS, env=_environment(tmp_path, OURS), capture_output=True, text=True, timeout=60,
+        cwd=APPS,
+        env=_environment(tmp_path, OURS),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert run.stdout == "still here\n"
     lines = run.stderr.splitlines()
@@ -196,14 +245,32 @@ def test_a_version_too_old_is_said_in_one_line(name: str, tmp_path: Path) -> Non
     assert name in lines[0]
 
 
-HEAVY = ("starlette", "jinja2", "sqlalchemy", "fastapi", "litestar", "quart", "django", "uvicorn", "anyio", "asyncio", "grpc", "sqlglot", "psutil")
+HEAVY = (
+    "starlette",
+    "jinja2",
+    "sqlalchemy",
+    "fastapi",
+    "litestar",
+    "quart",
+    "django",
+    "uvicorn",
+    "anyio",
+    "asyncio",
+    "grpc",
+    "sqlglot",
+    "psutil",
+)
 
 
 def test_nothing_is_imported_that_the_app_does_not_use(tmp_path: Path) -> None:
     source = f"import sys; print([name for name in {HEAVY} if name in sys.modules])"
     run = subprocess.run(
         [BIN / "opentelemetry-instrument", BIN / "python", "-c", source],
-        cwd=APPS, env=_environment(tmp_path, OURS | {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ""}),
-        capture_output=True, text=True, timeout=60, check=True,
+        cwd=APPS,
+        env=_environment(tmp_path, OURS | {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ""}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert (run.stdout.strip(), run.stderr) == ("[]", "")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from importlib.metadata import entry_points
 from typing import Any
 
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISTRO
 from opentelemetry.instrumentation.instrumentor import (  # pyright: ignore[reportMissingTypeStubs]
     BaseInstrumentor,
 )
-from opentelemetry.util._importlib_metadata import entry_points
 
 from .distro import OURS, ToolbarDistro
 from .runtime import install, warn_of
