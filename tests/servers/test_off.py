@@ -255,7 +255,6 @@ HEAVY = (
     "django",
     "uvicorn",
     "anyio",
-    "asyncio",
     "grpc",
     "sqlglot",
     "psutil",
