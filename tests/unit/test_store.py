@@ -11,7 +11,7 @@ import pytest
 
 from otel_toolbar.model import Kind, Span
 from otel_toolbar.settings import Settings
-from otel_toolbar.store.base import Query
+from otel_toolbar.store.base import Query, Spans
 from otel_toolbar.store.memory import MemoryStore
 
 S = 1_000_000_000
@@ -34,12 +34,12 @@ def server_span(number: int, name: str = "GET /x", **more: Any) -> Span:
 
 
 def memory(live: Any = dict, **options: Any) -> MemoryStore:
-    return MemoryStore(Settings(**options), lambda span: span, live)
+    return MemoryStore(Settings(**options), live)
 
 
-def put(store: MemoryStore, *spans: Span, size: int = 1000) -> None:
+def put(store: MemoryStore, *spans: Span) -> None:
     for span in spans:
-        store.add(span.trace_id, [span], size)
+        store.add(span.trace_id, Spans((span,)))
 
 
 def ids(store: MemoryStore, **query: Any) -> list[int]:
@@ -104,10 +104,11 @@ def test_the_oldest_goes_first_when_there_are_too_many() -> None:
 
 
 def test_the_oldest_goes_first_when_they_are_too_big() -> None:
-    store = memory(store_max_bytes=2500)
+    size = Spans((server_span(1),)).size
+    store = memory(store_max_bytes=size * 5 // 2)
     put(store, *(server_span(n) for n in (1, 2, 3)))
     assert ids(store) == [3, 2]
-    assert store.health().bytes == 2000
+    assert store.health().bytes == 2 * size
 
 
 def test_one_trace_that_is_too_big_alone_is_kept_while_it_is_the_newest() -> None:
@@ -137,7 +138,8 @@ def test_old_ones_go_by_age() -> None:
 
 def test_spans_beyond_the_bound_of_a_trace_are_counted() -> None:
     store = memory(max_spans=2)
-    store.add(f"{1:032x}", [server_span(1, span_id=f"{n:016x}") for n in range(1, 6)], 5000)
+    five = tuple(server_span(1, span_id=f"{n:016x}") for n in range(1, 6))
+    store.add(f"{1:032x}", Spans(five))
     put(store, server_span(1, span_id="f" * 16))
     trace = store.get(f"{1:032x}")
     assert trace is not None
@@ -171,7 +173,7 @@ def test_the_newest_is_kept_even_when_pinned_ones_fill_the_store() -> None:
 
 
 def test_running_spans_are_seen_before_they_end() -> None:
-    running = {f"{9:032x}": [server_span(9, end=None)]}
+    running = {f"{9:032x}": Spans((server_span(9, end=None),))}
     store = memory(live=lambda: running)
     put(store, server_span(1))
     summaries = store.list(Query()).traces

@@ -107,7 +107,7 @@ class ToolbarApp:
             return Injector(
                 scope,
                 send,
-                base=self._site.base(scope),
+                base=self._runtime.options.path,
                 version=VERSION,
                 traceparent=exchange.traceparent,
             )

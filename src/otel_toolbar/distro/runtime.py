@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from opentelemetry import trace
@@ -25,8 +25,9 @@ from otel_toolbar.intake.exporter import StoreExporter
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import masking
 from otel_toolbar.signals.core.processor import ToolbarProcessor
+from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
-from otel_toolbar.wire import sdk
+from otel_toolbar.wire import packed, sdk
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
 """Values of `deployment.environment.name` under which `ENABLED=auto` is off."""
@@ -44,7 +45,7 @@ class Runtime:
         self.options = options
         self.enabled = is_enabled(options, _environment_attributes())
         self.process_id = uuid.uuid4().hex
-        self.store = MemoryStore(options, sdk.to_model, self._live)
+        self.store = MemoryStore(options, self._live)
         self.processor = ToolbarProcessor(StoreExporter(self.store).export)
         self.closing = False
         """True when the server shuts down: streams of the UI end at once then."""
@@ -84,11 +85,11 @@ class Runtime:
             )
         return None
 
-    def _live(self) -> dict[str, Sequence[ReadableSpan]]:
+    def _live(self) -> dict[str, Batch]:
         groups: dict[str, list[ReadableSpan]] = {}
         for span in self.processor.live():
             groups.setdefault(sdk.trace_id(cast(SpanContext, span.context)), []).append(span)
-        return cast("dict[str, Sequence[ReadableSpan]]", groups)
+        return {trace_id: packed.pack(spans) for trace_id, spans in groups.items()}
 
 
 _runtime: Runtime | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -11,10 +11,7 @@ from opentelemetry.trace import SpanContext
 
 from otel_toolbar import guard
 from otel_toolbar.store.base import Store
-from otel_toolbar.wire import sdk
-
-_SPAN_BYTES = 1000
-"""What a span with some attributes takes in memory beside its long texts, about."""
+from otel_toolbar.wire import packed, sdk
 
 
 class StoreExporter(SpanExporter):
@@ -26,7 +23,7 @@ class StoreExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
             for trace_id, group in _by_trace(spans).items():
-                self._store.add(trace_id, group, sum(map(_size, group)))
+                self._store.add(trace_id, packed.pack(group))
         except Exception:
             guard.failed("store")
             return SpanExportResult.FAILURE
@@ -38,11 +35,3 @@ def _by_trace(spans: Sequence[ReadableSpan]) -> dict[str, list[ReadableSpan]]:
     for span in spans:
         groups.setdefault(sdk.trace_id(cast(SpanContext, span.context)), []).append(span)
     return groups
-
-
-def _size(span: ReadableSpan) -> int:
-    """Estimated bytes: texts count, the rest is about the same for every span."""
-    attributes: Any = span.attributes or {}
-    # A copy first: the SDK's own mapping takes a lock for each value.
-    values = attributes.copy().values() if hasattr(attributes, "copy") else attributes.values()
-    return _SPAN_BYTES + sum([len(value) for value in values if isinstance(value, str)])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from otel_toolbar.insights.summary import Summary
-from otel_toolbar.model import Trace
+from otel_toolbar.model import Kind, Span, Trace, Value
 
 MAX_LIMIT = 500
 """Most traces of one page of the list."""
@@ -58,11 +58,60 @@ class Health:
     where: str = field(default="memory")
 
 
+class Batch(Protocol):
+    """Spans of one trace, in whatever form they are cheapest to keep."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        ...
+
+    @property
+    def main(self) -> bool:
+        """A request, job or message is among them."""
+        ...
+
+    def spans(self) -> list[Span]: ...
+
+
+@dataclass(frozen=True)
+class Spans:
+    """A batch of spans as they are."""
+
+    items: tuple[Span, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.items)
+
+    @property
+    def size(self) -> int:
+        return sum(_SPAN_BYTES + sum(map(_size, span.attributes.values())) for span in self.items)
+
+    @property
+    def main(self) -> bool:
+        return any(span.kind in (Kind.SERVER, Kind.CONSUMER) for span in self.items)
+
+    def spans(self) -> list[Span]:
+        return list(self.items)
+
+
+_SPAN_BYTES = 1500
+"""What a span with some attributes takes in memory beside its long texts, about."""
+
+
+def _size(value: Value) -> int:
+    return len(value) if isinstance(value, (str, bytes, tuple)) else 0
+
+
 class Store(Protocol):
     """Keeps traces. Every method may be called from any thread."""
 
-    def add(self, trace_id: str, spans: Sequence[Any], size: int) -> None:
-        """Keep spans of one trace, of an estimated `size` in bytes; more of it may come later."""
+    def add(self, trace_id: str, batch: Batch) -> None:
+        """Keep spans of one trace; more of it may come later."""
         ...
 
     def get(self, trace_id: str) -> Trace | None:

@@ -105,8 +105,9 @@ class LightSpan(Span):
     """A recording span in slots. Not for exporters: see `readable`."""
 
     __slots__ = (
-        "attributes", "context", "end_time", "events", "kind", "limits", "links", "name",
-        "parent", "record", "resource", "scope", "start_time", "status",
+        "attributes", "context", "end_time", "events", "instrumentation_scope", "kind", "limits",
+        "links", "name",
+        "parent", "record", "resource", "start_time", "status",
     )  # fmt: skip
 
     def __init__(
@@ -122,7 +123,7 @@ class LightSpan(Span):
         self.name = name
         self.kind = kind
         self.attributes = attributes
-        self.scope = scope
+        self.instrumentation_scope = scope
         self.parent = parent
         self.record: records.Record | None = record
         """Its request; None once the span has been handed on."""
@@ -213,7 +214,7 @@ class LightSpan(Span):
             status=self.status or Status(),
             start_time=self.start_time,
             end_time=self.end_time,
-            instrumentation_scope=self.scope,
+            instrumentation_scope=self.instrumentation_scope,
         )
 
 

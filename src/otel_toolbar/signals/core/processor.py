@@ -129,7 +129,8 @@ class ToolbarProcessor(SpanProcessor):
             if record is None:
                 self._export((span,))
             else:
-                self._export((*record.ended, *self._drain(record), span))
+                # Its own span first: of a trace that is too large the rest is dropped.
+                self._export((span, *record.ended, *self._drain(record)))
         except Exception:
             guard.failed("end of a span")
 
