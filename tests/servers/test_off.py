@@ -15,8 +15,7 @@ APPS = Path(__file__).parent / "apps"
 OURS = {"OTEL_PYTHON_DISTRO": "otel_toolbar"}
 OFF = {
     "setting": {"OTEL_TOOLBAR_ENABLED": "false"},
-    "environment": {"OTEL_RESOURCE_ATTRIBUTES": "a=b,deployment.environment.name=production"},
-    "old name": {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=Staging"},
+    "environment": {"OTEL_RESOURCE_ATTRIBUTES": "a=b,deployment.environment=Staging"},
 }
 
 
@@ -143,7 +142,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "uvicorn-reload", "uvicorn-workers"])
+@pytest.mark.parametrize("server", ["uvicorn-reload", "uvicorn-workers"])
 def test_wrong_values_are_named_once_and_the_app_is_served(server: str, tmp_path: Path) -> None:
     with serving(
         APPS, tmp_path, server=server, target="lifespan:app", environment=OURS | WRONG
