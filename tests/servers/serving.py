@@ -63,6 +63,10 @@ def commands(server: str, port: int, target: str) -> list[str]:
         "uvicorn-uvloop": ["uvicorn", target, "--port", str(port), "--loop", "uvloop"],
         "uvicorn-reload": ["uvicorn", target, "--port", str(port), "--reload"],
         "uvicorn-workers": ["uvicorn", target, "--port", str(port), "--workers", "2"],
+        "gunicorn": [
+            *("gunicorn", target, "--bind", address, "--workers", "2", "--preload"),
+            *("--worker-class", "uvicorn_worker.UvicornWorker"),
+        ],
         "hypercorn": ["hypercorn", target, "--bind", address],
         "granian": ["granian", "--interface", "asgi", target, "--port", str(port)],
     }[server]

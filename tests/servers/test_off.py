@@ -15,8 +15,7 @@ APPS = Path(__file__).parent / "apps"
 OURS = {"OTEL_PYTHON_DISTRO": "otel_toolbar"}
 OFF = {
     "setting": {"OTEL_TOOLBAR_ENABLED": "false"},
-    "environment": {"OTEL_RESOURCE_ATTRIBUTES": "a=b,deployment.environment.name=production"},
-    "old name": {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=Staging"},
+    "environment": {"OTEL_RESOURCE_ATTRIBUTES": "a=b,deployment.environment=Staging"},
 }
 
 
@@ -124,8 +123,9 @@ def test_the_sdk_disabled_is_said_on_the_page(tmp_path: Path) -> None:
 def test_flags_of_opentelemetry_instrument(tmp_path: Path) -> None:
     flags = ("--toolbar_path", "/debug", "--toolbar_token", "secret")
     with serving(APPS, tmp_path, target="lifespan:app", environment=OURS, flags=flags) as running:
-        assert running.get("/debug/").status_code == 404
-        token = {"x-toolbar-token": "secret"}
+        elsewhere = {"x-forwarded-for": "192.0.2.1"}
+        assert running.get("/debug/", headers=elsewhere).status_code == 404
+        token = elsewhere | {"x-toolbar-token": "secret"}
         assert running.get("/debug/", headers=token).status_code == 200
     shown = subprocess.run(
         [BIN / "opentelemetry-instrument", "--help"], capture_output=True, text=True, check=True
@@ -142,7 +142,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "uvicorn-reload", "uvicorn-workers"])
+@pytest.mark.parametrize("server", ["uvicorn-reload", "uvicorn-workers"])
 def test_wrong_values_are_named_once_and_the_app_is_served(server: str, tmp_path: Path) -> None:
     with serving(
         APPS, tmp_path, server=server, target="lifespan:app", environment=OURS | WRONG
@@ -168,7 +168,7 @@ def test_a_port_that_is_taken_is_the_servers_to_tell(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        run = subprocess.run(  # noqa: PLW1510
+        run = subprocess.run(
             [
                 BIN / "opentelemetry-instrument",
                 "uvicorn",
@@ -181,8 +181,9 @@ def test_a_port_that_is_taken_is_the_servers_to_tell(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             timeout=60,
+            check=False,
         )
-    assert run.returncode == 1
+    assert run.returncode != 0
     assert "address already in use" in run.stderr
     assert "Traceback" not in run.stderr
     assert "otel" not in run.stderr.lower()
@@ -190,17 +191,24 @@ def test_a_port_that_is_taken_is_the_servers_to_tell(tmp_path: Path) -> None:
 
 OLD = """
 import sys, types
-old = types.ModuleType("{name}")
-sys.modules["{parent}"] = parent = types.ModuleType("{parent}")
-parent.__path__ = []
-from importlib.machinery import ModuleSpec
 from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+
+parents = "{name}".split(".")[:-1]
+for depth in range(1, len(parents) + 1):
+    parent = ".".join(parents[:depth])
+    sys.modules[parent] = types.ModuleType(parent)
+    sys.modules[parent].__path__ = []
+
 class Old(MetaPathFinder, Loader):
     def find_spec(self, name, path, target=None):
         return ModuleSpec(name, self) if name == "{name}" else None
-    def create_module(self, spec): return None
-    def exec_module(self, module): module.Engine = type("Engine", (), {{}})
-sys.meta_path.insert(0, Old())
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        pass
+
+sys.meta_path.insert(1, Old())  # behind the finder of the import hooks
 import {name}
 print("still here")
 """
@@ -219,14 +227,15 @@ print("still here")
     ],
 )
 def test_a_version_too_old_is_said_in_one_line(name: str, tmp_path: Path) -> None:
-    source = OLD.format(name=name, parent=name.rpartition(".")[0])
-    run = subprocess.run(  # noqa: PLW1510
+    source = OLD.format(name=name)
+    run = subprocess.run(
         [BIN / "opentelemetry-instrument", BIN / "python", "-c", source],
         cwd=APPS,
         env=_environment(tmp_path, OURS),
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
     assert run.stdout == "still here\n"
     lines = run.stderr.splitlines()
@@ -245,7 +254,6 @@ HEAVY = (
     "django",
     "uvicorn",
     "anyio",
-    "asyncio",
     "grpc",
     "sqlglot",
     "psutil",

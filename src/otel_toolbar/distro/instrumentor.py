@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from importlib.metadata import entry_points
 from typing import Any
 
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISTRO
 from opentelemetry.instrumentation.instrumentor import (  # pyright: ignore[reportMissingTypeStubs]
     BaseInstrumentor,
-)
-from opentelemetry.util._importlib_metadata import (
-    entry_points,  # pyright: ignore[reportUnknownVariableType]
 )
 
 from .distro import OURS, ToolbarDistro

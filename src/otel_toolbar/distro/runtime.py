@@ -15,7 +15,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
+from opentelemetry import trace
+from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_DISABLED
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
@@ -75,6 +76,13 @@ class Runtime:
                 f"{OTEL_SDK_DISABLED} is set, so OpenTelemetry records nothing."
                 " Unset it to see requests here."
             )
+        if os.environ.get(OTEL_CONFIG_FILE) and isinstance(
+            trace.get_tracer_provider(), trace.ProxyTracerProvider
+        ):
+            return (
+                f"The file that {OTEL_CONFIG_FILE} names sets up no tracing: it says `disabled: true`,"
+                " has no tracer_provider, or could not be read (the log says so then)."
+            )
         return None
 
     def _live(self) -> dict[str, Batch]:
@@ -101,12 +109,16 @@ def install(**overrides: Any) -> Runtime:
             _runtime = Runtime(options)
             if _runtime.enabled:
                 _hook_in(_runtime)
-        elif overrides and settings.load(overrides=overrides)[0] != _runtime.options:
+        elif _runtime.enabled and overrides and _differ(overrides, _runtime.options):
             guard.say_once(
                 "settings given to wrap() or ToolbarMiddleware are ignored: this process already has"
                 " its settings, from the environment or from an earlier call"
             )
         return _runtime
+
+
+def _differ(overrides: Mapping[str, Any], options: Settings) -> bool:
+    return settings.load(overrides=overrides)[0] != options
 
 
 def warn_of(complaints: Sequence[str]) -> None:
