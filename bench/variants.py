@@ -16,9 +16,13 @@ Builder = Callable[[Any], Any]
 
 
 def _sdk() -> None:
-    """The providers that stock `opentelemetry-instrument` makes; spans go to a bounded ring in batches."""
+    """The providers that stock `opentelemetry-instrument` makes: spans in batches, metrics aggregated.
+
+    Nothing is sent: spans go to a bounded ring, and nobody collects the metrics.
+    """
     from opentelemetry import metrics, trace
     from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
@@ -33,7 +37,7 @@ def _sdk() -> None:
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(Ring(), max_queue_size=65_536))
     trace.set_tracer_provider(provider)
-    metrics.set_meter_provider(MeterProvider())
+    metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()]))
 
 
 def _toolbar(app: Any) -> Any:

@@ -23,7 +23,6 @@ from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core.processor import RecordEverything, ToolbarProcessor
 from otel_toolbar.signals.server import Exchange, detect
 from otel_toolbar.store.memory import MemoryStore
-from otel_toolbar.wire import sdk
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,7 +61,7 @@ class Telemetry:
 
 def telemetry(options: Settings | None = None, sampler: Sampler | None = None) -> Telemetry:
     options = options or Settings()
-    store = MemoryStore(options, sdk.to_model)
+    store = MemoryStore(options)
     processor = ToolbarProcessor(StoreExporter(store).export)
     exporter = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource({"service.name": "test"}), sampler=sampler)

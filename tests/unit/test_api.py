@@ -13,6 +13,7 @@ from otel_toolbar.distro.asgi import ToolbarApp
 from otel_toolbar.distro.runtime import Runtime
 from otel_toolbar.model import Kind, Span
 from otel_toolbar.settings import Settings
+from otel_toolbar.store.base import Spans
 from otel_toolbar.wire.otlp import encode
 from tests.telemetry import Exchanged, exchange, http_scope
 
@@ -40,7 +41,7 @@ def span(number: int, parent: int | None = None, **more: Any) -> Span:
 @pytest.fixture
 def runtime() -> Runtime:
     found = Runtime(Settings())
-    found.store.add(TRACE, [span(1), span(2, 1, kind=Kind.INTERNAL, name="work")], 2000)
+    found.store.add(TRACE, Spans((span(1), span(2, 1, kind=Kind.INTERNAL, name="work"))))
     return found
 
 
@@ -201,11 +202,11 @@ async def test_the_stream_tells_what_is_new_and_ends(
     monkeypatch.setattr("otel_toolbar.web.api.POLL_SECONDS", 0.01)
     asking = asyncio.create_task(call("stream"))
     await asyncio.sleep(0.2)
-    runtime.store.add("cd" * 16, [span(3, trace_id="cd" * 16)], 100)
+    runtime.store.add("cd" * 16, Spans((span(3, trace_id="cd" * 16),)))
     await asyncio.sleep(0.2)
-    runtime.store.add("cd" * 16, [span(4, 3, trace_id="cd" * 16, kind=Kind.INTERNAL)], 100)
+    runtime.store.add("cd" * 16, Spans((span(4, 3, trace_id="cd" * 16, kind=Kind.INTERNAL),)))
     await asyncio.sleep(0.2)
-    runtime.closing.set()
+    runtime.closing = True
     done = await asyncio.wait_for(asking, 5)
     events = [line for line in done.body.decode().splitlines() if line.startswith("event:")]
     assert events == ["event: trace.started", "event: trace.ended", "event: trace.updated"]

@@ -374,7 +374,7 @@ def test_the_app_is_the_same_with_us_and_without_us(
 async def test_a_middleware_inside_the_outer_layer_steps_aside(
     runtime: Runtime, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("otel_toolbar.distro.asgi._configured", lambda overrides: runtime)
+    monkeypatch.setattr("otel_toolbar.distro.runtime.install", lambda **_: runtime)
     app = ToolbarApp(ToolbarMiddleware(shop(engine)), runtime)
     done = await exchange(app, http_scope("/page/1"))
     assert len(TAG.findall(done.body)) == 1
@@ -385,7 +385,7 @@ async def test_a_middleware_by_hand_asks_everybody_for_the_token(
     engine: AsyncEngine, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_token = Runtime(Settings(token="s3cret"))
-    monkeypatch.setattr("otel_toolbar.distro.asgi._configured", lambda overrides: with_token)
+    monkeypatch.setattr("otel_toolbar.distro.runtime.install", lambda **_: with_token)
     app = ToolbarMiddleware(shop(engine))
     bare = await exchange(shop(engine), http_scope("/page/1"))
     assert (await exchange(app, http_scope("/page/1"))).messages == bare.messages
@@ -425,7 +425,7 @@ async def test_switched_off_nothing_stands_in_between(
     engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     off = Runtime(Settings(enabled="false"))
-    monkeypatch.setattr("otel_toolbar.distro.asgi._configured", lambda overrides: off)
+    monkeypatch.setattr("otel_toolbar.distro.runtime.install", lambda **_: off)
     app = shop(engine)
     assert wrap(app) is app
     bare = await exchange(app, http_scope("/_toolbar"))
@@ -486,4 +486,4 @@ async def test_lifespan_and_websockets_pass_through(runtime: Runtime) -> None:
         done = await exchange(ToolbarApp(app, runtime), {"type": kind})
         assert done.error is None
     assert seen == ["lifespan", "websocket", "something.new"]
-    assert runtime.closing.is_set()
+    assert runtime.closing

@@ -138,7 +138,7 @@ def test_garbage_is_an_error_of_ours_or_nothing(garbage: Any) -> None:
 
 
 def store() -> MemoryStore:
-    return MemoryStore(Settings(), lambda span: span)
+    return MemoryStore(Settings())
 
 
 def test_a_file_is_loaded_whole_or_by_lines() -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from otel_toolbar.model import Kind, Span
 from otel_toolbar.settings import Settings
-from otel_toolbar.store.base import Query
+from otel_toolbar.store.base import Query, Spans
 from otel_toolbar.store.memory import MemoryStore
 
 S = 1_000_000_000
@@ -39,12 +38,12 @@ def inner_span(number: int, **more: Any) -> Span:
 
 
 def memory(live: Any = dict, **options: Any) -> MemoryStore:
-    return MemoryStore(Settings(**options), lambda span: span, live)
+    return MemoryStore(Settings(**options), live)
 
 
-def put(store: MemoryStore, *spans: Span, size: int = 1000) -> None:
+def put(store: MemoryStore, *spans: Span) -> None:
     for span in spans:
-        store.add(span.trace_id, [span], size)
+        store.add(span.trace_id, Spans((span,)))
 
 
 def ids(store: MemoryStore, **query: Any) -> list[int]:
@@ -109,10 +108,11 @@ def test_the_oldest_goes_first_when_there_are_too_many() -> None:
 
 
 def test_the_oldest_goes_first_when_they_are_too_big() -> None:
-    store = memory(store_max_bytes=2500)
+    size = Spans((server_span(1),)).size
+    store = memory(store_max_bytes=size * 5 // 2)
     put(store, *(server_span(n) for n in (1, 2, 3)))
     assert ids(store) == [3, 2]
-    assert store.health().bytes == 2000
+    assert store.health().bytes == 2 * size
 
 
 def test_one_trace_that_is_too_big_alone_is_kept_while_it_is_the_newest() -> None:
@@ -143,7 +143,7 @@ def test_old_ones_go_by_age() -> None:
 def test_spans_beyond_the_bound_of_a_trace_are_counted() -> None:
     store = memory(max_spans=2)
     spans = [inner_span(1, span_id=f"{n:016x}") for n in range(1, 6)]
-    store.add(f"{1:032x}", spans, 5000)
+    store.add(f"{1:032x}", Spans(tuple(spans)))
     put(store, inner_span(1, span_id="e" * 16))
     put(store, server_span(1, span_id="f" * 16))  # it ends last and tells what the trace is
     trace = store.get(f"{1:032x}")
@@ -153,10 +153,11 @@ def test_spans_beyond_the_bound_of_a_trace_are_counted() -> None:
 
 
 def test_a_trace_takes_no_more_spans_when_it_fills_the_store_alone() -> None:
-    store = memory(store_max_bytes=2500)
+    size = Spans((inner_span(1),)).size
+    store = memory(store_max_bytes=size * 5 // 2)
     put(store, *(inner_span(1, span_id=f"{n:016x}") for n in range(1, 6)))
     put(store, server_span(1, span_id="f" * 16))
-    assert store.health().bytes == 3000
+    assert store.health().bytes == 3 * size
     trace = store.get(f"{1:032x}")
     assert trace is not None
     assert trace.main is not None
@@ -171,16 +172,14 @@ def test_even_request_spans_are_bounded_in_a_full_trace() -> None:
     assert (len(trace.spans), trace.dropped) == (102, 397)
 
 
-def test_a_span_that_cannot_be_read_costs_only_itself() -> None:
-    def convert(given: Any) -> Span:
-        if given.attributes:
+def test_spans_that_cannot_be_read_cost_only_themselves() -> None:
+    class Broken(Spans):
+        def spans(self) -> list[Span]:
             raise RecursionError
-        return given.span
 
-    store = MemoryStore(Settings(), convert)
-    bad = SimpleNamespace(kind=Kind.SERVER, attributes={"cyclic": []})
-    good = SimpleNamespace(kind=Kind.SERVER, attributes={}, span=server_span(1))
-    store.add(f"{1:032x}", [bad, good], 2000)
+    store = memory()
+    store.add(f"{1:032x}", Broken((inner_span(1),)))
+    put(store, server_span(1))
     for _ in range(2):
         trace = store.get(f"{1:032x}")
         assert trace is not None
@@ -237,7 +236,7 @@ def test_the_newest_is_kept_even_when_pinned_ones_fill_the_store() -> None:
 
 
 def test_running_spans_are_seen_before_they_end() -> None:
-    running = {f"{9:032x}": [server_span(9, end=None)]}
+    running = {f"{9:032x}": Spans((server_span(9, end=None),))}
     store = memory(live=lambda: running)
     put(store, server_span(1))
     summaries = store.list(Query()).traces

@@ -22,13 +22,22 @@ class ToolbarApp:
     """An ASGI app with the toolbar around it.
 
     Attributes that are not ours are those of the app, so that `app = wrap(app)` leaves `app.routes`
-    and the like usable. `trust_peer` False demands the token even of loopback clients.
+    and the like usable. `trust_peer` False demands the token even of loopback clients. `by_hand` sets
+    up a provider before the first request, when nobody has until then.
     """
 
-    def __init__(self, app: Any, runtime: runtimes.Runtime, *, trust_peer: bool = True) -> None:
+    def __init__(
+        self,
+        app: Any,
+        runtime: runtimes.Runtime,
+        *,
+        trust_peer: bool = True,
+        by_hand: bool = False,
+    ) -> None:
         options = runtime.options
         self.app: App = app
         self._runtime = runtime
+        self._by_hand = by_hand
         self._framework = detect(app)
         self._access = Access(options.token, options.allowed_hosts, trust_peer)
         self._excluded = re.compile("|".join(options.exclude)) if options.exclude else None
@@ -36,10 +45,9 @@ class ToolbarApp:
             store=runtime.store,
             options=options,
             access=self._access,
-            pid=os.getpid(),
-            process_id=runtime.process_id,
+            process_id=lambda: runtime.process_id,
             why_empty=runtime.why_empty,
-            closing=runtime.closing.is_set,
+            closing=lambda: runtime.closing,
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -60,6 +68,8 @@ class ToolbarApp:
         if is_watched(scope):
             await self.app(scope, receive, send)
             return
+        if self._by_hand:
+            self._set_up()
         if self._site.owns(scope) and await self._site.answers(scope, receive, send):
             return
         sees = self._access.may_see(scope)
@@ -97,13 +107,25 @@ class ToolbarApp:
             return Injector(
                 scope,
                 send,
-                base=self._site.base(scope),
+                base=self._runtime.options.path,
                 version=VERSION,
                 traceparent=exchange.traceparent,
             )
         except Exception:
             guard.failed("preparing the tag")
             return None
+
+    def _set_up(self) -> None:
+        """Make a provider where nobody has.
+
+        Not sooner than the app has started: OpenTelemetry takes the first provider only, and the app may
+        set its own, in a module imported later or in its lifespan.
+        """
+        self._by_hand = False
+        try:
+            _provide(self._runtime)
+        except Exception:
+            guard.failed("set-up of OpenTelemetry")
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Watch the app's start-up, and flush before its shutdown is reported complete."""
@@ -116,8 +138,10 @@ class ToolbarApp:
 
         async def watched_send(message: Message) -> None:
             startup.sends(message)
+            if self._by_hand and message.get("type") == "lifespan.startup.complete":
+                self._set_up()
             if str(message.get("type", "")).startswith("lifespan.shutdown"):
-                self._runtime.closing.set()
+                self._runtime.closing = True
                 await flush_in_thread()
             await send(message)
 
@@ -133,7 +157,7 @@ class ToolbarMiddleware(ToolbarApp):
     """
 
     def __init__(self, app: Any, **overrides: Any) -> None:
-        super().__init__(app, _configured(overrides), trust_peer=False)
+        super().__init__(app, runtimes.install(**overrides), trust_peer=False, by_hand=True)
 
 
 def wrap(app: Any, **overrides: Any) -> Any:
@@ -141,26 +165,28 @@ def wrap(app: Any, **overrides: Any) -> Any:
 
     For processes that do not run under `opentelemetry-instrument`. Wrap outermost, last of all.
     """
-    return wrapped(app, _configured(overrides))
+    return wrapped(app, runtimes.install(**overrides), by_hand=True)
 
 
-def wrapped(app: Any, runtime: runtimes.Runtime | None = None) -> Any:
+def wrapped(app: Any, runtime: runtimes.Runtime | None = None, *, by_hand: bool = False) -> Any:
     """`app` with the toolbar around it, once; `app` itself when the toolbar is off."""
     runtime = runtime or runtimes.install()
-    if isinstance(app, ToolbarApp) or not runtime.enabled:
+    if type(app) is ToolbarApp or not runtime.enabled:
         return app
-    return ToolbarApp(app, runtime)
+    return ToolbarApp(app, runtime, by_hand=by_hand)
 
 
-def _configured(overrides: dict[str, Any]) -> runtimes.Runtime:
-    """The runtime, with a provider when nobody has set one up."""
+def _provide(runtime: runtimes.Runtime) -> None:
+    """Set up OpenTelemetry as our distro does, when nobody has yet; else attach to what there is."""
     from opentelemetry import trace
 
-    runtime = runtimes.install(**overrides)
-    if runtime.enabled and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        from .configurator import ToolbarConfigurator
-        from .distro import defaults
+    if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        from . import providers
 
-        defaults(os.environ)
-        ToolbarConfigurator().configure()  # pyright: ignore[reportUnknownMemberType]
-    return runtime
+        providers.attach_to_the_global_one(runtime)
+        return
+    from .configurator import ToolbarConfigurator
+    from .distro import defaults
+
+    defaults(os.environ)
+    ToolbarConfigurator().configure()  # pyright: ignore[reportUnknownMemberType]

@@ -11,8 +11,7 @@ from opentelemetry.environment_variables import OTEL_LOGS_EXPORTER, OTEL_METRICS
 from opentelemetry.sdk import _configuration as sdk_configuration
 from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE
 
-from otel_toolbar import semconv
-
+from . import exporters
 from .runtime import install
 
 _OPTIONAL = {OTEL_METRICS_EXPORTER: "_init_metrics", OTEL_LOGS_EXPORTER: "_init_logging"}
@@ -35,10 +34,10 @@ class ToolbarConfigurator(sdk_configuration._OTelSDKConfigurator):  # noqa: SLF0
             super()._configure(**kwargs)
             return
         kwargs["resource_attributes"] = {
-            semconv.PROCESS_PID: os.getpid(),
-            semconv.PROCESS_ID: runtime.process_id,
+            **runtime.identity(),
             **(kwargs.get("resource_attributes") or {}),
         }
+        kwargs.setdefault("export_log_record_processor", exporters.log_processor)
         with _only_providers_with_exporters():
             super()._configure(**kwargs)
 

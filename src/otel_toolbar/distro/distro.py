@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import MutableMapping
 from typing import Any
@@ -26,6 +27,11 @@ from opentelemetry.sdk.environment_variables import (
 
 from .runtime import install
 
+OURS = "otel_toolbar"
+"""Name of our distro and of our configurator, as OTEL_PYTHON_DISTRO and the like have it."""
+
+_LOADER = "opentelemetry.instrumentation.auto_instrumentation._load"
+
 GRPC_PORT = 4317
 """By convention; an endpoint with it is spoken to in gRPC, any other in HTTP."""
 
@@ -41,8 +47,13 @@ click makes one endless trace of a whole server run (opentelemetry-python-contri
 class ToolbarDistro(BaseDistro):
     """Defaults for a developer's machine, and no instrumentation twice."""
 
+    runs = False
+    """True once it is the distro of this process."""
+
     def _configure(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
+        ToolbarDistro.runs = True
         defaults(os.environ)
+        _silence_other_configurators()
         install()
 
     def load_instrumentor(self, entry_point: Any, **kwargs: Any) -> None:
@@ -55,9 +66,23 @@ class ToolbarDistro(BaseDistro):
         super().load_instrumentor(entry_point, **kwargs)  # pyright: ignore[reportUnknownMemberType]
 
 
+def _silence_other_configurators() -> None:
+    """Drop the line that another distro's configurator is not loaded: ours was chosen with our distro.
+
+    It would stand in the log of every process, and nothing is to be done about it.
+    """
+
+    def tells_more(record: logging.LogRecord) -> bool:
+        return not (
+            isinstance(record.args, tuple) and record.args[1:] == (OURS, OTEL_PYTHON_CONFIGURATOR)
+        )
+
+    logging.getLogger(_LOADER).addFilter(tells_more)
+
+
 def defaults(environ: MutableMapping[str, str]) -> None:
     """Set what the developer has not: exporters follow the endpoint, names are the stable ones."""
-    environ.setdefault(OTEL_PYTHON_CONFIGURATOR, "otel_toolbar")
+    environ.setdefault(OTEL_PYTHON_CONFIGURATOR, OURS)
     environ.setdefault(OTEL_SEMCONV_STABILITY_OPT_IN, "http,database")
     common = environ.get(OTEL_EXPORTER_OTLP_ENDPOINT)
     traces = environ.get(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) or common

@@ -1,24 +1,32 @@
-"""Puts our processor and sampler on every TracerProvider of the process.
+"""Puts our processor and sampler on every TracerProvider of the process, and bounds every provider's end.
 
-Hooked at `TracerProvider.__init__`, so that it holds whoever makes the provider: our configurator,
-another distro's, `OTEL_CONFIG_FILE`, logfire, or the app itself.
+Hooked at `__init__`, so that it holds whoever makes the provider: our configurator, another distro's,
+`OTEL_CONFIG_FILE`, logfire, or the app itself.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import wrapt
 from opentelemetry import trace
 from opentelemetry.sdk import trace as sdk_trace
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_toolbar import guard
 from otel_toolbar.signals.core.processor import RecordEverything
 
+from . import flush
 from .runtime import Runtime
+
+_OTHERS = {
+    "opentelemetry.sdk._logs._internal": "LoggerProvider.__init__",
+    "opentelemetry.sdk.metrics._internal": "MeterProvider.__init__",
+}
+"""Providers that have nothing for us to see, but a queue to lose at the end."""
 
 _providers: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
 
@@ -26,21 +34,56 @@ _providers: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
 def watch(runtime: Runtime) -> None:
     """Attach to the provider there is and to every one to come."""
 
+    _after(sdk_trace, "TracerProvider.__init__", lambda provider: _attach(provider, runtime))
+    attach_to_the_global_one(runtime)
+    for module, method in _OTHERS.items():
+        wrapt.register_post_import_hook(_keeps(method), module)
+
+
+def attach_to_the_global_one(runtime: Runtime) -> None:
+    """Attach to the provider that the app has set, which may have been made before we came."""
+    provider = trace.get_tracer_provider()
+    # logfire puts one of its own around the SDK's.
+    inner = getattr(provider, "provider", provider)
+    if isinstance(inner, TracerProvider):
+        _attach(inner, runtime)
+
+
+def _after(module: Any, method: str, then: Callable[[Any], None]) -> None:
     def made(
         wrapped: Callable[..., None], provider: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         wrapped(*args, **kwargs)
-        _attach(provider, runtime)
+        then(provider)
 
-    wrapt.wrap_function_wrapper(sdk_trace, "TracerProvider.__init__", made)
-    existing = trace.get_tracer_provider()
-    if isinstance(existing, TracerProvider):
-        _attach(existing, runtime)
+    wrapt.wrap_function_wrapper(module, method, made)
 
 
-def known() -> list[TracerProvider]:
-    """The providers that were attached to and still live."""
-    return list(_providers)
+def _keeps(method: str) -> Callable[[Any], None]:
+    def hook(module: Any) -> None:
+        try:
+            _after(module, method, _keep)
+        except Exception:  # the SDK has moved it: its end is the SDK's own then
+            guard.failed(f"hook of {module.__name__}")
+
+    return hook
+
+
+def _keep(provider: Any) -> None:
+    try:
+        flush.keep(provider)
+    except Exception:
+        guard.failed("bounding a provider's end")
+
+
+def identify(runtime: Runtime) -> None:
+    """Put the process's identity on the providers that a fork has brought along."""
+    for provider in list(_providers):
+        try:
+            update = cast(Any, provider)._update_resource  # noqa: SLF001
+            update(Resource(runtime.identity()))
+        except Exception:
+            guard.failed("identity after a fork")
 
 
 def _attach(provider: TracerProvider, runtime: Runtime) -> None:
@@ -49,6 +92,7 @@ def _attach(provider: TracerProvider, runtime: Runtime) -> None:
         if provider in _providers or not runtime.enabled:
             return
         _providers.add(provider)
+        flush.keep(provider)
         _stand_first(provider, runtime.processor)
         _record_everything(provider)
     except Exception:

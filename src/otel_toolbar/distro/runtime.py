@@ -7,6 +7,7 @@ distro runs), `wrap` and `ToolbarMiddleware` all call it, whoever comes first.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
@@ -23,11 +24,15 @@ from otel_toolbar.intake.exporter import StoreExporter
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import masking
 from otel_toolbar.signals.core.processor import ToolbarProcessor
+from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
-from otel_toolbar.wire import sdk
+from otel_toolbar.wire import packed, sdk
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
 """Values of `deployment.environment.name` under which `ENABLED=auto` is off."""
+
+_WARNED = "_OTEL_TOOLBAR_WARNED"
+"""Environment variable by which a process tells those it starts what it has said already."""
 
 _log = logging.getLogger("otel_toolbar")
 
@@ -39,15 +44,29 @@ class Runtime:
         self.options = options
         self.enabled = is_enabled(options, _environment_attributes())
         self.process_id = uuid.uuid4().hex
-        self.store = MemoryStore(options, sdk.to_model, self._live)
+        self.store = MemoryStore(options, self._live)
         self.processor = ToolbarProcessor(StoreExporter(self.store).export)
-        self.closing = threading.Event()
-        """Set when the server shuts down: streams of the UI end at once then."""
+        self.closing = False
+        """True when the server shuts down: streams of the UI end at once then."""
 
     def see_resource(self, attributes: Mapping[str, Any]) -> None:
         """Switch off when a provider's resource says that this is production."""
         if self.enabled and not is_enabled(self.options, attributes):
             self.enabled = False
+            _hook_out()
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this process from others on the resource of its spans."""
+        return {semconv.PROCESS_PID: os.getpid(), semconv.PROCESS_ID: self.process_id}
+
+    def start_afresh(self) -> None:
+        """Be the runtime of a forked process: an id and locks of its own, none of the parent's traces.
+
+        A lock that another thread of the parent held in the moment of the fork is held for ever here.
+        """
+        self.process_id = uuid.uuid4().hex
+        self.store.start_afresh()
+        self.processor.start_afresh()
 
     def why_empty(self) -> str | None:
         """Why no trace can come in this process; None when nothing stands against it."""
@@ -58,11 +77,11 @@ class Runtime:
             )
         return None
 
-    def _live(self) -> dict[str, Sequence[ReadableSpan]]:
+    def _live(self) -> dict[str, Batch]:
         groups: dict[str, list[ReadableSpan]] = {}
         for span in self.processor.live():
             groups.setdefault(sdk.trace_id(cast(SpanContext, span.context)), []).append(span)
-        return cast("dict[str, Sequence[ReadableSpan]]", groups)
+        return {trace_id: packed.pack(spans) for trace_id, spans in groups.items()}
 
 
 _runtime: Runtime | None = None
@@ -78,8 +97,7 @@ def install(**overrides: Any) -> Runtime:
     with _lock:
         if _runtime is None:
             options, complaints = settings.load(overrides=overrides)
-            for complaint in complaints:
-                _log.warning("otel-toolbar: %s", complaint)
+            warn_of(complaints)
             _runtime = Runtime(options)
             if _runtime.enabled:
                 _hook_in(_runtime)
@@ -91,12 +109,29 @@ def install(**overrides: Any) -> Runtime:
         return _runtime
 
 
+def warn_of(complaints: Sequence[str]) -> None:
+    """Log each line; not again in processes that this one starts.
+
+    A server with workers or a reloader starts three and more, all with the same environment.
+    """
+    said = os.environ.get(_WARNED, "").split()
+    for complaint in complaints:
+        fingerprint = hashlib.sha256(complaint.encode()).hexdigest()[:16]
+        if fingerprint not in said:
+            os.environ[_WARNED] = " ".join([*said, fingerprint])
+            said.append(fingerprint)
+            _log.warning("otel-toolbar: %s", complaint)
+
+
 def _hook_in(runtime: Runtime) -> None:
     from otel_toolbar.signals import frameworks, queries
 
-    from . import providers, servers
+    from . import exporters, providers, servers
 
     options = runtime.options
+    exporters.quieten()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forked)
     masking.configure(options)
     providers.watch(runtime)
     servers.hook()
@@ -104,6 +139,26 @@ def _hook_in(runtime: Runtime) -> None:
     if "queries" in wanted:
         queries.install(options)
     frameworks.install()
+
+
+def _hook_out() -> None:
+    """Take out what would emit spans of its own. The other hooks look at `enabled`, or only pass on."""
+    from otel_toolbar.signals import queries
+
+    queries.uninstall()
+
+
+def _forked() -> None:
+    from . import providers
+
+    global _lock
+    _lock = threading.Lock()
+    if _runtime is not None:
+        try:
+            _runtime.start_afresh()
+            providers.identify(_runtime)
+        except Exception:
+            guard.failed("start of a forked process")
 
 
 def is_enabled(options: Settings, resource: Mapping[str, Any]) -> bool:

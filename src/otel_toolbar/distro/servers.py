@@ -10,7 +10,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import anyio.to_thread
 import wrapt
 
 from otel_toolbar import guard
@@ -114,12 +113,14 @@ async def _shutdown(real: Wrapped, _: Any, args: Arguments, kwargs: Keywords) ->
 def _close_streams() -> None:
     from .runtime import install
 
-    install().closing.set()
+    install().closing = True
 
 
 async def flush_in_thread() -> None:
     """Flush without holding up the loop; a failure is reported, not raised."""
     try:
+        import anyio.to_thread  # not while the app starts
+
         await anyio.to_thread.run_sync(flush)
     except Exception:
         guard.failed("flush at shutdown")

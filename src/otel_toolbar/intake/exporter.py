@@ -11,9 +11,7 @@ from opentelemetry.trace import SpanContext
 
 from otel_toolbar import guard
 from otel_toolbar.store.base import Store
-from otel_toolbar.wire import sdk
-
-from . import size
+from otel_toolbar.wire import packed, sdk
 
 
 class StoreExporter(SpanExporter):
@@ -25,7 +23,7 @@ class StoreExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
             for trace_id, group in _by_trace(spans).items():
-                self._store.add(trace_id, group, sum(map(size.of, group)))
+                self._store.add(trace_id, packed.pack(group))
         except Exception:
             guard.failed("store")
             return SpanExportResult.FAILURE

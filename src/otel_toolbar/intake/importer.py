@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from otel_toolbar.model import Span
-from otel_toolbar.store.base import Store
+from otel_toolbar.store.base import Spans, Store
 from otel_toolbar.wire.otlp import OtlpError, decode
-
-from . import size
 
 
 def load(store: Store, content: bytes) -> list[str]:
@@ -25,7 +23,7 @@ def load(store: Store, content: bytes) -> list[str]:
     if not traces:
         raise OtlpError("no spans in it: a file of OTLP/JSON traces is expected")
     for trace_id, spans in traces.items():
-        store.add(trace_id, spans, sum(map(size.of, spans)))
+        store.add(trace_id, Spans(tuple(spans)))
     return list(traces)
 
 

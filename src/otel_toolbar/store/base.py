@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from otel_toolbar.insights.summary import Summary
-from otel_toolbar.model import Trace
+from otel_toolbar.model import Kind, Span, Trace
+
+from . import size
+
+MAIN_KINDS = (Kind.SERVER, Kind.CONSUMER)
+"""Spans that tell what a trace is."""
 
 MAX_LIMIT = 500
 """Most traces of one page of the list."""
@@ -58,11 +63,52 @@ class Health:
     where: str = field(default="memory")
 
 
+class Batch(Protocol):
+    """Spans of one trace, in whatever form they are cheapest to keep."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        ...
+
+    @property
+    def main(self) -> bool:
+        """A request, job or message is among them."""
+        ...
+
+    def spans(self) -> list[Span]: ...
+
+
+@dataclass(frozen=True)
+class Spans:
+    """A batch of spans as they are."""
+
+    items: tuple[Span, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.items)
+
+    @property
+    def size(self) -> int:
+        return sum(map(size.of, self.items))
+
+    @property
+    def main(self) -> bool:
+        return any(span.kind in MAIN_KINDS for span in self.items)
+
+    def spans(self) -> list[Span]:
+        return list(self.items)
+
+
 class Store(Protocol):
     """Keeps traces. Every method may be called from any thread."""
 
-    def add(self, trace_id: str, spans: Sequence[Any], size: int) -> None:
-        """Keep spans of one trace, of an estimated `size` in bytes; more of it may come later."""
+    def add(self, trace_id: str, batch: Batch) -> None:
+        """Keep spans of one trace; more of it may come later."""
         ...
 
     def get(self, trace_id: str) -> Trace | None:

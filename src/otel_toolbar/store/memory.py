@@ -1,7 +1,7 @@
 """Traces in this process's memory: bounded in traces, bytes, age, and spans of a trace.
 
-Spans are kept as they came and become the model's when somebody looks: most are never looked at. The
-original is dropped then.
+Spans are kept as they came, packed, and become the model's when somebody looks: most are never looked
+at.
 """
 
 from __future__ import annotations
@@ -9,32 +9,31 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from otel_toolbar import guard
 from otel_toolbar.insights.summary import Summary, summarize
 from otel_toolbar.model import Span, Trace
 from otel_toolbar.settings import Settings
 
-from .base import MAX_LIMIT, Health, Page, Query
+from .base import MAIN_KINDS, MAX_LIMIT, Batch, Health, Page, Query, Spans
 
 _RESERVE = 100
 """SERVER and CONSUMER spans that a full trace still takes."""
 
-Live = Callable[[], Mapping[str, Sequence[Any]]]
-"""Copies of the spans that run at this moment, by trace id."""
+Live = Callable[[], Mapping[str, Batch]]
+"""The spans that run at this moment, by trace id."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """One trace. `fresh` spans wait for conversion, `spans` are converted."""
+    """One trace."""
 
     number: int
     added: float
-    fresh: list[Any] = field(default_factory=list[Any])
-    spans: list[Span] = field(default_factory=list[Span])
+    batches: list[Batch] = field(default_factory=list[Batch])
+    count: int = 0
     size: int = 0
     dropped: int = 0
     pinned: bool = False
@@ -42,21 +41,18 @@ class _Entry:
     """Counted up with every change: a summary of before is not kept."""
     summary: Summary | None = None
 
-    def __len__(self) -> int:
-        return len(self.fresh) + len(self.spans)
-
 
 class MemoryStore:
-    """See the module. `convert` makes a model span of what `add` and `live` deliver otherwise."""
+    """See the module."""
 
-    def __init__(
-        self, options: Settings, convert: Callable[[Any], Span], live: Live = dict[str, Any]
-    ) -> None:
+    def __init__(self, options: Settings, live: Live = dict[str, Batch]) -> None:
         self._options = options
-        self._convert = convert
         self._live = live
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """Hold nothing, under locks that nobody holds. For a forked process."""
         self._lock = threading.Lock()
-        self._reading = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._minor: dict[str, None] = {}
         """Traces of no request or job, in order: a poller's queries, say, which come in numbers."""
@@ -65,44 +61,45 @@ class MemoryStore:
         self._evicted = 0
         self._dropped = 0
 
-    def add(self, trace_id: str, spans: Sequence[Any], size: int) -> None:
+    def add(self, trace_id: str, batch: Batch) -> None:
         with self._lock:
-            entry = self._entry(trace_id, spans)
-            kept = self._kept(entry, spans, size)
-            entry.dropped += len(spans) - len(kept)
-            self._dropped += len(spans) - len(kept)
-            if kept:
-                size = size * len(kept) // len(spans)
-                entry.fresh.extend(kept)
-                entry.size += size
-                self._size += size
-            entry.changes += 1
+            entry = self._entry(trace_id, batch)
+            kept = self._kept(entry, batch)
+            entry.dropped += batch.count - kept.count
+            self._dropped += batch.count - kept.count
+            if kept.count:
+                entry.batches.append(kept)
+                entry.count += kept.count
+                entry.size += kept.size
+                self._size += kept.size
             entry.summary = None
+            entry.changes += 1
             self._evict()
 
-    def _kept(self, entry: _Entry, spans: Sequence[Any], size: int) -> Sequence[Any]:
-        """Those of `spans` that the trace has room for.
+    def _kept(self, entry: _Entry, batch: Batch) -> Batch:
+        """What of a batch the trace has room for.
 
         What tells what the trace is has room in any case: a SERVER span ends last of all.
         """
-        room = max(0, self._options.max_spans - len(entry))
-        if len(entry) and entry.size + size > self._options.store_max_bytes:
+        room = max(0, self._options.max_spans - entry.count)
+        if entry.count and entry.size + batch.size > self._options.store_max_bytes:
             room = 0
-        if len(spans) <= room:
-            return spans
-        beyond = self._options.max_spans + _RESERVE - len(entry) - room
-        main = [span for span in spans[room:] if _is_main(span)]
-        return [*spans[:room], *main[: max(0, beyond)]]
+        if batch.count <= room:
+            return batch
+        spans = batch.spans()
+        beyond = max(0, self._options.max_spans + _RESERVE - entry.count - room)
+        main = [span for span in spans[room:] if span.kind in MAIN_KINDS]
+        return Spans((*spans[:room], *main[:beyond]))
 
     def get(self, trace_id: str) -> Trace | None:
-        return self._trace(trace_id, self._live().get(trace_id, ()))
+        return self._trace(trace_id, self._live().get(trace_id))
 
     def list(self, query: Query) -> Page:
         live = self._live()
         limit = max(1, min(query.limit, MAX_LIMIT))
         found: list[Summary] = []
         for number, trace_id in self._newest_first(live, query.after):
-            summary = self._summary(trace_id, live.get(trace_id, ()))
+            summary = self._summary(trace_id, live.get(trace_id))
             if summary is None or not query.matches(summary):
                 continue
             if len(found) == limit:
@@ -163,21 +160,18 @@ class MemoryStore:
                 self._minor.pop(trace_id, None)
                 self._evicted += 1
 
-    def _entry(self, trace_id: str, spans: Sequence[Any]) -> _Entry:
+    def _entry(self, trace_id: str, batch: Batch) -> _Entry:
         """The trace's entry, made when it is new, and noted as minor as long as it is."""
         entry = self._entries.get(trace_id)
         if entry is None:
             self._numbers += 1
             entry = self._entries[trace_id] = _Entry(self._numbers, time.monotonic())
             self._minor[trace_id] = None
-        # From the back: a request's own span ends last.
-        if trace_id in self._minor and any(map(_is_main, reversed(spans))):
-            del self._minor[trace_id]
+        if batch.main:
+            self._minor.pop(trace_id, None)
         return entry
 
-    def _newest_first(
-        self, live: Mapping[str, Sequence[Any]], after: str | None
-    ) -> list[tuple[int, str]]:
+    def _newest_first(self, live: Mapping[str, Batch], after: str | None) -> list[tuple[int, str]]:
         with self._lock:
             known = [(entry.number, trace_id) for trace_id, entry in self._entries.items()]
             running = [trace_id for trace_id in live if trace_id not in self._entries]
@@ -186,51 +180,37 @@ class MemoryStore:
         last = int(after[:18]) if after and after.isdecimal() else None
         return sorted((pair for pair in known if last is None or pair[0] < last), reverse=True)
 
-    def _summary(self, trace_id: str, live: Sequence[Any]) -> Summary | None:
+    def _summary(self, trace_id: str, live: Batch | None) -> Summary | None:
         with self._lock:
             entry = self._entries.get(trace_id)
-            changes = entry.changes if entry is not None else 0
-            if entry is not None and entry.summary is not None and not live:
+            if entry is not None and entry.summary is not None and live is None:
                 return entry.summary
+            changes = entry.changes if entry is not None else 0
         trace = self._trace(trace_id, live)
         if trace is None or not trace.spans:
             return None
         summary = summarize(trace, self._options)
         with self._lock:
             # Kept only while it is true: nothing runs, and nothing came meanwhile.
-            if entry is not None and not live and entry.changes == changes:
+            if entry is not None and live is None and entry.changes == changes:
                 entry.summary = summary
         return summary
 
-    def _trace(self, trace_id: str, live: Sequence[Any]) -> Trace | None:
-        with self._reading:
-            with self._lock:
-                entry = self._entries.get(trace_id)
-                if entry is None and not live:
-                    return None
-                fresh = list(entry.fresh) if entry else []
-            converted = self._as_models(fresh)
-            with self._lock:
-                if entry is not None:
-                    entry.dropped += len(fresh) - len(converted)
-                    entry.spans.extend(converted)
-                    del entry.fresh[: len(fresh)]
-                spans = list(entry.spans) if entry else []
-                dropped = entry.dropped if entry else 0
-        running = self._as_models(live)
-        return Trace.of(trace_id, spans + running, time.time_ns(), dropped)
-
-    def _as_models(self, spans: Sequence[Any]) -> list[Span]:
-        """Spans as the model has them; one that cannot be read costs only itself."""
-        converted: list[Span] = []
-        for span in spans:
+    def _trace(self, trace_id: str, live: Batch | None) -> Trace | None:
+        with self._lock:
+            entry = self._entries.get(trace_id)
+            if entry is None and live is None:
+                return None
+            batches = list(entry.batches) if entry else []
+            dropped = entry.dropped if entry else 0
+        if live is not None:
+            batches.append(live)
+        # Unpacked without the lock: whoever adds a span never waits for whoever looks.
+        spans: list[Span] = []
+        for batch in batches:
             try:
-                converted.append(span if isinstance(span, Span) else self._convert(span))
+                spans += batch.spans()
             except Exception:
-                guard.failed("reading a span")
-        return converted
-
-
-def _is_main(span: Any) -> bool:
-    """True for a span of a request or a job, of whatever door."""
-    return span.kind.name in ("SERVER", "CONSUMER")
+                guard.failed("reading kept spans")
+                dropped += batch.count
+        return Trace.of(trace_id, spans, time.time_ns(), dropped)

@@ -86,7 +86,7 @@ class Pages:
             settings=site.options,
             service=traces[0].service if traces else "",
             pid=site.pid,
-            process_id=site.process_id,
+            process_id=site.process_id(),
             csrf=site.access.csrf,
             why_empty=site.why_empty(),
         )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import anyio.to_thread
 
 from otel_toolbar.settings import Settings
 from otel_toolbar.store.base import Store
@@ -24,11 +23,15 @@ class Site:
     store: Store
     options: Settings
     access: Access
-    pid: int
-    process_id: str
+    process_id: Callable[[], str] = lambda: ""
     why_empty: Callable[[], str | None] = lambda: None
     closing: Callable[[], bool] = lambda: False
     _app: ASGI | None = field(default=None, repr=False)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that answers: the site may have been made in the parent of a fork."""
+        return os.getpid()
 
     def base(self, scope: Mapping[str, Any]) -> str:
         """URL path of the site as the browser has it: behind the server's root path, if any."""
@@ -56,6 +59,8 @@ class Site:
     async def _serve(self, scope: Scope, receive: Any, send: Any) -> None:
         if self._app is None:
             # Imports Starlette and Jinja2: not while the app starts, and not on its loop.
+            import anyio.to_thread
+
             self._app = await anyio.to_thread.run_sync(self._build)
         inside = dict(scope)
         inside["path"] = self._inside(scope) or "/"

@@ -42,8 +42,18 @@ from . import record as records
 T = TypeVar("T")
 
 _ids = random.Random()  # noqa: S311 - not the module's generator: a seeded app must stay as seeded
+_taking = threading.Lock()
+
+
+def _start_afresh() -> None:
+    """In a forked process: other ids than the parent's, and a lock that nobody holds."""
+    global _taking
+    _ids.seed()
+    _taking = threading.Lock()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_ids.seed)
+    os.register_at_fork(after_in_child=_start_afresh)
 
 
 def start(
@@ -303,9 +313,6 @@ def tell_others(record: records.Record, spans: Sequence[LightSpan]) -> None:
                 processor.on_end(converted)
         except Exception:
             guard.failed("handing on a light span")
-
-
-_taking = threading.Lock()
 
 
 def _take(span: LightSpan) -> bool:

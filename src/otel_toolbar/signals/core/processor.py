@@ -134,13 +134,20 @@ class ToolbarProcessor(SpanProcessor):
             if record is None:
                 self._export((span,))
             else:
-                self._export((*record.ended, *self._drain(record), span))
+                # Its own span first: of a trace that is too large the rest is dropped.
+                self._export((span, *record.ended, *self._drain(record)))
         except Exception:
             guard.failed("end of a span")
 
     def otel_toolbar_take_all(self, spans: Sequence[light.LightSpan]) -> None:
         """Take ended light spans, many at once; they are converted when somebody looks."""
         self._export(spans)
+
+    def start_afresh(self) -> None:
+        """Forget what runs in the parent of this forked process."""
+        self._live.clear()
+        self._draining.clear()
+        _open.clear()
 
     def live(self) -> list[Any]:
         """What runs at this moment: copies of the SDK's spans, and light spans as they are.

@@ -32,8 +32,11 @@ def install() -> None:
 def _hook(module: Any) -> None:
     try:
         wrapt.wrap_function_wrapper(module, "NativeTelemetry._get_tracer", _light_tracer)
-    except Exception:
-        guard.failed(f"hook of {MODULE}")
+    except Exception as error:
+        guard.say_once(
+            f"{MODULE} is not of a version that the toolbar knows ({error}); its spans stay as it makes"
+            " them, which costs more time"
+        )
 
 
 def _light_tracer(

@@ -42,8 +42,11 @@ def _after(method: str, note: Callable[[Any, Any], str | None]) -> Callable[[Any
 
         try:
             wrapt.wrap_function_wrapper(module, method, wrapper)
-        except Exception:  # a version without that method
-            guard.failed(f"hook of {module.__name__}")
+        except Exception as error:  # a version without that method
+            guard.say_once(
+                f"{module.__name__} is not of a version that the toolbar knows ({error}); requests are"
+                " named by their path, not by their route"
+            )
 
     return hook
 

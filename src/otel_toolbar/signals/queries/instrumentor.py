@@ -46,7 +46,7 @@ def install(options: Settings) -> None:
 
 
 def uninstall() -> None:
-    """Watch none any more, and leave SQLAlchemy as it was. For tests."""
+    """Watch none any more, and leave SQLAlchemy as it was."""
     global _options
     _options = None
     while _wrapped:
@@ -76,8 +76,11 @@ def _hook(module: Any) -> None:
             event.listen(module.Engine, name, listener, **extra)
             _listening.append((module.Engine, name, listener))
         _count_rows()
-    except Exception:
-        guard.failed("hook of SQLAlchemy; is it 2.0 or newer?")
+    except Exception as error:
+        guard.say_once(
+            f"this version of SQLAlchemy is not one that the toolbar knows ({error}); queries are not"
+            " seen. It has to be 2.0 or newer"
+        )
 
 
 def _before(

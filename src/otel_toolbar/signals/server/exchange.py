@@ -310,6 +310,8 @@ def _fastapi_errors(scope: Scope) -> list[BaseException]:
 def _endpoint(scope: Scope) -> attributes.Attributes:
     """Where the code that answered stands."""
     endpoint = scope.get("endpoint") or getattr(scope.get("route_handler"), "fn", None)
+    if endpoint is None:
+        return {}
     code = getattr(getattr(endpoint, "__wrapped__", endpoint), "__code__", None)
     if code is None:
         return {}
