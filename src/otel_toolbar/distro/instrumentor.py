@@ -10,7 +10,9 @@ from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DIST
 from opentelemetry.instrumentation.instrumentor import (  # pyright: ignore[reportMissingTypeStubs]
     BaseInstrumentor,
 )
-from opentelemetry.util._importlib_metadata import entry_points
+from opentelemetry.util._importlib_metadata import (
+    entry_points,  # pyright: ignore[reportUnknownVariableType]
+)
 
 from .distro import OURS, ToolbarDistro
 from .runtime import install, warn_of
