@@ -451,3 +451,12 @@ async def test_options_bound_the_spans_of_a_request() -> None:
     names = [span.name for span in signals.exported()]
     assert names == ["s0", "s1", "s2", "s3", "GET"]
     assert server_span(signals).attributes["toolbar.dropped"] == 6
+
+
+async def test_headers_are_bounded(signals: Telemetry) -> None:
+    headers = [(b"x-%d" % number, b"v" * 60_000) for number in range(300)]
+    await exchange(watched(STARLETTE), http_scope("/items/1", headers=headers))
+    attributes = server_span(signals).attributes
+    assert len(attributes["http.request.header.x-0"][0]) == 8193
+    more = attributes["toolbar.request.headers.more"]
+    assert (len(more), more[-1]) == (201, "… 68 more")

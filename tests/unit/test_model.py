@@ -113,3 +113,30 @@ def test_any_graph_of_parents_is_walked_once(edges: list[tuple[int, int, int, in
     for each in found.spans:
         assert found.self_time(each) >= 0
         assert each not in list(found.ancestors(each))
+
+
+def test_owners_are_the_nearest_requests_and_jobs() -> None:
+    found = trace(
+        span("top", None, 0, 9),
+        span("request", "top", 0, 9, kind=Kind.SERVER),
+        span("work", "request", 0, 9),
+        span("query", "work", 0, 9, kind=Kind.CLIENT),
+        span("beside", "top", 0, 9, kind=Kind.CLIENT),
+        span("job", "gone", 0, 9, kind=Kind.CONSUMER),
+        span("in job", "job", 0, 9, kind=Kind.CLIENT),
+    )
+    assert {child: owner.name for child, owner in found.owners.items()} == {
+        "request": "top",
+        "work": "request",
+        "query": "request",
+        "beside": "top",
+        "in job": "job",
+    }
+
+
+def test_a_deep_trace_and_a_long_cycle_are_looked_through_once() -> None:
+    many = 20_000
+    chain = [span(str(n), str(n - 1), 0, 1) for n in range(many)]
+    assert len(trace(*chain).owners) == many - 1
+    cycle = trace(*(span(str(n), str((n - 1) % many), 0, 1) for n in range(many)))
+    assert (len(cycle.owners), len(list(cycle.walk()))) == (many - 1, many)

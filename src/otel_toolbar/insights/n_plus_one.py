@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from otel_toolbar import semconv
-from otel_toolbar.model import Kind, Span, Trace
+from otel_toolbar.model import Span, Trace
 
 from . import reading
 from .fingerprint import Statement, analyze, digest
@@ -188,7 +188,7 @@ def find(trace: Trace, count: int, duration: int) -> Findings:
 def _find(trace: Trace, count: int, duration: int) -> Findings:
     scopes: dict[str, _Scope] = {}
     for span, statement in _candidates(trace):
-        owner = _owner(trace, span)
+        owner = trace.owners.get(span.span_id)
         key = owner.span_id if owner is not None else ""
         scope = scopes.setdefault(key, _Scope(owner, Detector(count, duration)))
         scope.take(span, statement)
@@ -229,16 +229,6 @@ def is_bulk(attributes: Container[str], statement: Statement) -> bool:
     """True for a statement that fetches for many items at once. `attributes` are its span's."""
     marked = any(mark in attributes for mark in _BULK_MARKS)
     return marked or statement.longest_list >= BULK
-
-
-def _owner(trace: Trace, span: Span) -> Span | None:
-    """The nearest request, job or message above; without one, what stands at the top."""
-    above = None
-    for parent in trace.ancestors(span):
-        above = parent
-        if parent.kind in (Kind.SERVER, Kind.CONSUMER):
-            break
-    return above
 
 
 class _Members:

@@ -31,6 +31,12 @@ STREAM_SECONDS = 20.0
 POLL_SECONDS = 0.2
 """How often a stream looks for what is new: seen within 500 ms, free while nobody looks."""
 
+_REST = 4
+"""A stream rests this many times as long as its look at the store took."""
+
+MAX_PAUSE = 5.0
+"""Seconds between two looks at most."""
+
 MAX_IMPORT = 32 * 2**20
 """Bytes of a file that is imported."""
 
@@ -220,9 +226,14 @@ async def _events(site: Site) -> AsyncIterator[bytes]:
     seen = {summary.trace_id: summary for summary in await _newest(site)}
     yield b"retry: 500\n\n"
     deadline = anyio.current_time() + STREAM_SECONDS
+    pause = POLL_SECONDS
     while anyio.current_time() < deadline and not site.closing():
-        await anyio.sleep(POLL_SECONDS)
-        for summary in reversed(await _newest(site)):
+        await anyio.sleep(pause)
+        began = anyio.current_time()
+        newest = await _newest(site)
+        # With much going on a look takes long, and it must not take the time of those it looks at.
+        pause = min(max(POLL_SECONDS, _REST * (anyio.current_time() - began)), MAX_PAUSE)
+        for summary in reversed(newest):
             before = seen.get(summary.trace_id)
             if summary != before:
                 seen[summary.trace_id] = summary

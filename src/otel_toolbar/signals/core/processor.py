@@ -22,8 +22,11 @@ from otel_toolbar import guard, semconv
 from . import foreign, light
 from . import record as records
 
-MAX_LIVE = 10_000
+MAX_LIVE = 2000
 """Running SDK spans remembered for the live view; some instrumentations never end theirs."""
+
+MAX_OPEN = 10_000
+"""Requests whose SERVER span has not ended; the oldest beyond that are given up."""
 
 KEPT_BACK = 500
 """Ended SDK spans of a running request that are handed on together at its end, at most."""
@@ -58,7 +61,7 @@ def adopt(record: records.Record, span: Span) -> None:
     record.resource = span.resource
     record.told_of_starts = light.told_of_starts(record)
     _open[span.get_span_context().span_id] = record
-    if len(_open) > MAX_LIVE:  # SERVER spans that nobody ends
+    if len(_open) > MAX_OPEN:
         _open.pop(next(iter(_open)), None)
     real_end = span.end
 
@@ -146,13 +149,16 @@ class ToolbarProcessor(SpanProcessor):
         self._draining.clear()
         _open.clear()
 
-    def live(self) -> list[ReadableSpan]:
-        """Copies of the spans that run at this moment, light ones too."""
-        copies = [_copy(span) for span in list(self._live.values())]
+    def live(self) -> list[Any]:
+        """What runs at this moment: copies of the SDK's spans, and light spans as they are.
+
+        Those are converted only for a trace that is looked at.
+        """
+        running: list[Any] = [_copy(span) for span in list(self._live.values())]
         for record in list(_open.values()):
-            copies += record.ended
-            copies += [span.readable() for span in list(record.spans)]
-        return copies
+            running += record.ended
+            running += record.spans
+        return running
 
     def _keep_back(self, record: records.Record, span: ReadableSpan) -> None:
         """Keep a span of a running request until its SERVER span ends: one hand-over for all."""

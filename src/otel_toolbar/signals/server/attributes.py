@@ -20,6 +20,12 @@ Headers = Sequence[tuple[bytes, bytes]]
 MAX_HEADERS = 32
 """Headers that become attributes of their own. The SDK keeps 128 attributes and drops the oldest."""
 
+MAX_HEADERS_MORE = 200
+"""Headers beyond those that are written down; the rest is counted."""
+
+MAX_HEADER = 8192
+"""Characters of one header's value."""
+
 MAX_NAMES = 16
 """Cookies, path parameters and session keys that become attributes, each."""
 
@@ -57,7 +63,10 @@ def of_headers(prefix: str, more: str, headers: Headers) -> Attributes:
     """Headers as `<prefix><name>` arrays, masked; beyond the first 32 names as one array `more`."""
     attributes: dict[str, tuple[str, ...]] = {}
     rest: list[str] = []
-    for raw_name, raw_value in headers:
+    for place, (raw_name, raw_value) in enumerate(headers):
+        if len(rest) == MAX_HEADERS_MORE:
+            rest.append(f"… {len(headers) - place} more")
+            break
         name, value = _header(raw_name, raw_value)
         key = prefix + name
         if key in attributes:
@@ -81,8 +90,9 @@ def _header(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
         and raw_name not in _PRIVATE
     ):
         return _same_header(raw_name, raw_value)
-    name = _latin1(raw_name).lower()
-    return name, masking.header(name, _latin1(raw_value))
+    name = _latin1(raw_name[:MAX_HEADER]).lower()
+    value = masking.header(name, _latin1(raw_value[: 2 * MAX_HEADER]))
+    return name, value if len(value) <= MAX_HEADER else value[:MAX_HEADER] + "…"
 
 
 _PRIVATE = frozenset({b"cookie", b"authorization", b"set-cookie", b"proxy-authorization"})
