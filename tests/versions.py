@@ -50,6 +50,9 @@ def run(version: tuple[int, int], python: Path) -> int:
     pip = [venv / "bin" / "python", "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True)
     subprocess.run([*pip, "--editable", ROOT, "--group", "test"], check=True, cwd=ROOT)
+    if version == min(SUPPORTED):
+        # The oldest line of SQLAlchemy that is supported, on the oldest Python.
+        subprocess.run([*pip, "sqlalchemy<2.1"], check=True)
     tests = [venv / "bin" / "python", "-m", "pytest", "-q", "tests/unit", "tests/queries"]
     environment = os.environ | {"TOOLBAR_TEST_EXAMPLES": "200"}
     return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode

@@ -155,7 +155,7 @@ class Settings:
     )
     store: str = _setting("auto", _store, "Where traces are kept: `auto` or `memory`.")
     store_max_traces: int = _setting(200, _positive, "Traces kept; the oldest goes first.")
-    store_max_bytes: int = _setting(64 * 2**20, _size, "Bytes kept, as estimated.", "64 MiB")
+    store_max_bytes: int = _setting(64 * 2**20, _size, "Bytes kept.", "64 MiB")
     store_max_age: int | None = _setting(None, _age, "Age in ms after which a trace goes.", "none")
     max_spans: int = _setting(5000, _positive, "Spans kept of one trace; the rest is counted.")
     exclude: tuple[str, ...] = _setting(

@@ -148,6 +148,7 @@ async def test_excluded_paths_are_not_watched(engine: AsyncEngine, runtime: Runt
     assert (await exchange(app, http_scope("/page/1"))).messages == bare.messages
     opted_out = http_scope("/page/2", otel_toolbar=False)
     assert b"x-trace-id" not in dict((await exchange(app, opted_out)).headers)
+    assert runtime.store.list(Query(q="page")).traces == []
     assert b"x-trace-id" in dict((await exchange(app, http_scope("/page/2"))).headers)
 
 

@@ -73,6 +73,10 @@ class ToolbarApp:
         if self._site.owns(scope) and await self._site.answers(scope, receive, send):
             return
         sees = self._access.may_see(scope)
+        if self._is_excluded(scope):
+            with outside_of_requests(excluded=True):
+                await self.app(scope, receive, send)
+            return
         exchange = self._exchange(scope)
         if exchange is None:
             await self._unwatched(scope, receive, send)
@@ -90,12 +94,17 @@ class ToolbarApp:
         with outside_of_requests():
             await self.app(scope, receive, send)
 
+    def _is_excluded(self, scope: Scope) -> bool:
+        """True when the `EXCLUDE` setting, or who called us, wants it not watched."""
+        path = str(scope.get("path", ""))
+        return scope.get("otel_toolbar") is False or (
+            self._excluded is not None and self._excluded.search(path) is not None
+        )
+
     def _exchange(self, scope: Scope) -> Exchange | None:
-        """The watcher of this request; None when it is not to be watched."""
+        """The watcher of this request; None when there is nothing to watch with."""
         try:
-            if scope.get("otel_toolbar") is False or runtimes.sdk_disabled():
-                return None
-            if self._excluded is not None and self._excluded.search(str(scope.get("path", ""))):
+            if runtimes.sdk_disabled():
                 return None
             return Exchange(scope, self._framework, self._runtime.options.max_spans)
         except Exception:

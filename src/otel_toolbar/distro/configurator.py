@@ -53,6 +53,7 @@ def _only_providers_with_exporters() -> Generator[None]:
         function
         for variable, function in _OPTIONAL.items()
         if os.environ.get(variable, "none").strip().lower() in ("", "none")
+        and hasattr(sdk_configuration, function)
     ]
     kept = {function: getattr(sdk_configuration, function) for function in unused}
     for function in unused:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from otel_toolbar.insights.summary import Summary
 from otel_toolbar.model import Kind, Span, Trace
 
 from . import size
+
+if TYPE_CHECKING:
+    from otel_toolbar.insights.summary import Summary
 
 MAIN_KINDS = (Kind.SERVER, Kind.CONSUMER)
 """Spans that tell what a trace is."""

@@ -11,11 +11,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from otel_toolbar import guard
-from otel_toolbar.insights.summary import Summary, summarize
 from otel_toolbar.model import Span, Trace
 from otel_toolbar.settings import Settings
+
+if TYPE_CHECKING:
+    from otel_toolbar.insights.summary import Summary
 
 from .base import MAIN_KINDS, MAX_LIMIT, Batch, Health, Page, Query, Spans
 
@@ -186,6 +189,8 @@ class MemoryStore:
             if entry is not None and entry.summary is not None and live is None:
                 return entry.summary
             changes = entry.changes if entry is not None else 0
+        from otel_toolbar.insights.summary import summarize  # not before somebody looks
+
         trace = self._trace(trace_id, live)
         if trace is None or not trace.spans:
             return None

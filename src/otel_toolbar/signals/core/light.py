@@ -64,6 +64,8 @@ def start(
     `attributes` is taken over, not copied. The span is not made current.
     """
     record = records.current()
+    if record is None and records.is_excluded():
+        return trace.INVALID_SPAN
     if record is None or record.server is None:
         tracer = trace.get_tracer(scope.name, scope.version, schema_url=scope.schema_url)
         return tracer.start_span(name, kind=kind, attributes=attributes)

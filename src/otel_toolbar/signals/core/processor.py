@@ -109,6 +109,8 @@ class ToolbarProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         try:
+            if records.is_excluded():
+                return
             self._remember(span)
             foreign.started(span)
             record = records.current()
@@ -124,7 +126,8 @@ class ToolbarProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         try:
             context = cast(SpanContext, span.context)
-            self._live.pop(context.span_id, None)
+            if self._live.pop(context.span_id, None) is None and records.is_excluded():
+                return
             foreign.ended(span)
             record = records.current()
             if record is not None and record.trace_id == context.trace_id and not record.closed_at:

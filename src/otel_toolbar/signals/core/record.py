@@ -125,6 +125,16 @@ class Record:
         self.subjects = {}  # they refer back to us; what comes later is not summed up
 
 
+EXCLUDED = Record(0, ends_for_all=True)
+"""Stands in the context of a request that is not to be watched: nothing in it is recorded."""
+EXCLUDED.close()
+
+
+def is_excluded() -> bool:
+    """True in a request that is not to be watched."""
+    return _current.get() is EXCLUDED
+
+
 def current() -> Record | None:
     """The request being handled, also after its response; None outside of requests."""
     record = _current.get()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
 from opentelemetry import context as otel_context
@@ -17,7 +17,9 @@ from otel_toolbar import guard
 from otel_toolbar.settings import Settings
 
 from . import database
-from .query import Query
+
+if TYPE_CHECKING:
+    from .query import Query
 
 MODULE = "sqlalchemy.engine"
 _QUERY = "_otel_toolbar_query"
@@ -34,6 +36,14 @@ _options: Settings | None = None
 _listening: list[tuple[Any, str, Callable[..., Any]]] = []
 _wrapped: list[tuple[Any, str, Callable[..., Any]]] = []
 """Methods as they were, by class and name."""
+
+
+@functools.cache
+def _query_class() -> type[Query]:
+    """Imported with the first query: an app without SQLAlchemy does not pay for a lexer of SQL."""
+    from .query import Query
+
+    return Query
 
 
 def install(options: Settings) -> None:
@@ -94,7 +104,7 @@ def _before(
     try:
         options = _options
         if options is not None and context is not None and not otel_context.get_value(_SUPPRESSED):
-            query = Query.start(conn, statement, parameters, context, executemany, options)
+            query = _query_class().start(conn, statement, parameters, context, executemany, options)
             setattr(context, _QUERY, query)
     except Exception:
         guard.failed("start of a query")

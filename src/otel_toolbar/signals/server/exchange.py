@@ -254,9 +254,12 @@ def is_watched(scope: Scope) -> bool:
 
 
 @contextmanager
-def outside_of_requests() -> Generator[None]:
-    """For what is not watched: it leaves nothing on a request whose context it was started in."""
-    token = records.enter(None)
+def outside_of_requests(*, excluded: bool = False) -> Generator[None]:
+    """For what is not watched: it leaves nothing on a request whose context it was started in.
+
+    `excluded` for what is not even to be recorded as work outside of requests.
+    """
+    token = records.enter(records.EXCLUDED if excluded else None)
     context = otel_context.attach(_no_span()) if records.is_left_over(token) else None
     try:
         yield
