@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import importlib
 import logging
 import os
@@ -420,6 +421,11 @@ async def test_attributes_of_the_app_are_reached_through_the_wrapper(
     assert ToolbarApp(app, runtime).routes == app.routes
     with pytest.raises(AttributeError):
         _ = ToolbarApp(app, runtime).nothing_of_the_kind
+
+
+async def test_the_wrapper_can_be_copied(runtime: Runtime, engine: AsyncEngine) -> None:
+    app = shop(engine)
+    assert copy.copy(ToolbarApp(app, runtime)).app is app
 
 
 async def test_switched_off_nothing_stands_in_between(

@@ -51,6 +51,8 @@ class ToolbarApp:
         )
 
     def __getattr__(self, name: str) -> Any:
+        if name == "app":  # a copy that is being made has none yet
+            raise AttributeError(name)
         return getattr(self.app, name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
