@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 
 from .serving import EXAMPLES, serving, wait_for
@@ -78,3 +79,15 @@ def test_each_worker_is_watched(tmp_path: Path) -> None:
 
 def _without_tag(page: str) -> str:
     return re.sub(r"<script[^>]*_toolbar.*?</noscript>", "", page, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_an_open_stream_does_not_hold_up_the_end(server: str, tmp_path: Path) -> None:
+    """The stream itself would go on for 20 s."""
+    folder = EXAMPLES / "starlette_app"
+    with (
+        serving(folder, tmp_path, server=server, environment=OURS) as running,
+        httpx.stream("GET", running.url + "/_toolbar/api/stream", trust_env=False) as stream,
+    ):
+        assert stream.status_code == 200
+        assert running.stop(seconds=12) in (0, -15)

@@ -30,6 +30,7 @@ def hook() -> None:
         "hypercorn.asyncio.lifespan": _hook_lifespan("Lifespan.wait_for_shutdown"),
         "hypercorn.trio.lifespan": _hook_lifespan("Lifespan.wait_for_shutdown"),
         "granian.asgi": _hook_granian,
+        "granian._signals": _hook_granian_signals,
     }.items():
         wrapt.register_post_import_hook(_guarded(hooks), module)
 
@@ -92,6 +93,32 @@ def _hook_granian(module: Any) -> None:
 
     wrapt.wrap_function_wrapper(module, "_callback_wrapper", wrap)
     _hook_lifespan("LifespanProtocol.shutdown")(module)
+
+
+def _hook_granian_signals(module: Any) -> None:
+    """granian waits for open responses before its shutdown: our streams must end at the signal."""
+
+    def set_loop_signals(real: Wrapped, _: Any, args: Arguments, kwargs: Keywords) -> Any:
+        return real(_ClosingLoop(args[0]), *args[1:], **kwargs) if args else real(**kwargs)
+
+    wrapt.wrap_function_wrapper(module, "set_loop_signals", set_loop_signals)
+
+
+class _ClosingLoop:
+    """A loop whose signal handlers end our streams first."""
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def add_signal_handler(self, number: int, handler: Wrapped, *args: Any) -> None:
+        def handle(*given: Any) -> None:
+            _close_streams()
+            handler(*given)
+
+        self._loop.add_signal_handler(number, handle, *args)
 
 
 def _hook_lifespan(method: str) -> Callable[[Any], None]:
