@@ -52,8 +52,12 @@ class Seen:
 
     @property
     def repeats(self) -> set[str]:
-        """Ids of the spans that the waterfall marks as part of an N+1."""
-        return {row["id"] for row in self.views["trace"]["spans"] if row["n_plus_one"]}
+        """Ids of the spans that repeat another: the waterfall's N+1 groups without their first."""
+        groups: dict[str, list[str]] = {}
+        for row in sorted(self.views["trace"]["spans"], key=lambda row: row["start"]):
+            if row["n_plus_one"]:
+                groups.setdefault(row["n_plus_one"], []).append(row["id"])
+        return {span_id for members in groups.values() for span_id in members[1:]}
 
 
 @dataclass(frozen=True)

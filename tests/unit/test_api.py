@@ -14,6 +14,7 @@ from otel_toolbar.distro.runtime import Runtime
 from otel_toolbar.model import Kind, Span
 from otel_toolbar.settings import Settings
 from otel_toolbar.store.base import Spans
+from otel_toolbar.wire.otlp import encode
 from tests.telemetry import Exchanged, exchange, http_scope
 
 S = 1_000_000_000
@@ -246,3 +247,24 @@ async def test_a_panel_that_fails_takes_no_other_with_it(
     assert found["panels"][1]["badge"] != "failed"
     done = await call(f"traces/{TRACE}/panels/trace")
     assert (done.status, json.loads(done.body)["error"]["code"]) == (500, "panel_failed")
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b'{"a":' * 200_000 + b"1"])
+async def test_a_file_nested_too_deep_is_refused(
+    call: Call, runtime: Runtime, content: bytes
+) -> None:
+    done = await call("import", "POST", body=content, headers=own_page(runtime))
+    assert (done.status, json.loads(done.body)["error"]["code"]) == (400, "not_otlp")
+
+
+async def test_an_import_counts_what_it_takes(call: Call, runtime: Runtime) -> None:
+    large = span(1, attributes={"a": "x" * 100_000, "b": ("y" * 50_000, b"z" * 50_000)})
+    content = json.dumps(encode([large])).encode()
+    done = await call("import", "POST", body=content, headers=own_page(runtime))
+    assert done.status == 200
+    assert runtime.store.health().bytes > 200_000
+
+
+@pytest.mark.parametrize("query", ["limit=" + "9" * 5000, "after=" + "9" * 5000, "limit=\u0663"])
+async def test_odd_numbers_are_no_failure_of_ours(call: Call, query: str) -> None:
+    assert (await call("traces", query=query)).status in (200, 400)

@@ -16,10 +16,15 @@ import pytest
 from otel_toolbar import panels, semconv, settings
 
 ROOT = Path(__file__).parents[2]
-IGNORED = {".venv", "node_modules", ".git", ".pytest_cache"}
-PAGES = sorted(
-    path for path in ROOT.rglob("*.md") if IGNORED.isdisjoint(path.relative_to(ROOT).parts)
-)
+
+
+def is_ours(path: Path) -> bool:
+    """Not of a virtual environment, a cache or an installed package."""
+    parts = path.relative_to(ROOT).parts
+    return not any(part.startswith(".") or part == "node_modules" for part in parts)
+
+
+PAGES = sorted(path for path in ROOT.rglob("*.md") if is_ours(path))
 IMAGES = sorted((ROOT / "docs" / "images").glob("*.png"))
 MAX_IMAGE = 200_000
 

@@ -75,7 +75,7 @@ def test_running_spans_have_no_end() -> None:
         (Number.ONE, 1),
         (Text("x"), "x"),
         ([1, Decimal(2)], (1, "<Decimal>")),
-        ({"a": Odd()}, "<dict>"),
+        ({"a": Odd()}, {"a": "<Odd>"}),
         (None, None),
         (2**80, str(2**80)),
     ],

@@ -33,6 +33,10 @@ def server_span(number: int, name: str = "GET /x", **more: Any) -> Span:
     )
 
 
+def inner_span(number: int, **more: Any) -> Span:
+    return replace(server_span(number, **more), kind=Kind.INTERNAL)
+
+
 def memory(live: Any = dict, **options: Any) -> MemoryStore:
     return MemoryStore(Settings(**options), live)
 
@@ -138,13 +142,72 @@ def test_old_ones_go_by_age() -> None:
 
 def test_spans_beyond_the_bound_of_a_trace_are_counted() -> None:
     store = memory(max_spans=2)
-    five = tuple(server_span(1, span_id=f"{n:016x}") for n in range(1, 6))
-    store.add(f"{1:032x}", Spans(five))
-    put(store, server_span(1, span_id="f" * 16))
+    spans = [inner_span(1, span_id=f"{n:016x}") for n in range(1, 6)]
+    store.add(f"{1:032x}", Spans(tuple(spans)))
+    put(store, inner_span(1, span_id="e" * 16))
+    put(store, server_span(1, span_id="f" * 16))  # it ends last and tells what the trace is
     trace = store.get(f"{1:032x}")
     assert trace is not None
-    assert (len(trace.spans), trace.dropped) == (2, 4)
-    assert store.health().dropped_spans == 4
+    assert [span.span_id[-1] for span in trace.spans] == ["1", "2", "f"]
+    assert (trace.dropped, store.health().dropped_spans) == (4, 4)
+
+
+def test_a_trace_takes_no_more_spans_when_it_fills_the_store_alone() -> None:
+    size = Spans((inner_span(1),)).size
+    store = memory(store_max_bytes=size * 5 // 2)
+    put(store, *(inner_span(1, span_id=f"{n:016x}") for n in range(1, 6)))
+    put(store, server_span(1, span_id="f" * 16))
+    assert store.health().bytes == 3 * size
+    trace = store.get(f"{1:032x}")
+    assert trace is not None
+    assert trace.main is not None
+    assert (trace.main.kind, len(trace.spans), trace.dropped) == (Kind.SERVER, 3, 3)
+
+
+def test_even_request_spans_are_bounded_in_a_full_trace() -> None:
+    store = memory(max_spans=2)
+    put(store, *(server_span(1, span_id=f"{n:016x}") for n in range(1, 500)))
+    trace = store.get(f"{1:032x}")
+    assert trace is not None
+    assert (len(trace.spans), trace.dropped) == (102, 397)
+
+
+def test_spans_that_cannot_be_read_cost_only_themselves() -> None:
+    class Broken(Spans):
+        def spans(self) -> list[Span]:
+            raise RecursionError
+
+    store = memory()
+    store.add(f"{1:032x}", Broken((inner_span(1),)))
+    put(store, server_span(1))
+    for _ in range(2):
+        trace = store.get(f"{1:032x}")
+        assert trace is not None
+        assert (len(trace.spans), trace.dropped) == (1, 1)
+
+
+def test_a_summary_that_was_overtaken_is_not_kept() -> None:
+    store = memory()
+    put(store, server_span(1))
+    kept = store._trace
+
+    def overtaken(trace_id: str, live: Any) -> Any:
+        trace = kept(trace_id, live)
+        put(store, inner_span(1, span_id="e" * 16))
+        kept(trace_id, live)  # another reader, who converts what came
+        return trace
+
+    store._trace = overtaken
+    assert store.list(Query()).traces[0].counts.spans == 1
+    store._trace = kept
+    assert store.list(Query()).traces[0].counts.spans == 2
+
+
+@pytest.mark.parametrize("after", ["9" * 5000, "-1", "x", "\u0661"])
+def test_an_odd_place_in_the_list_is_no_error(after: str) -> None:
+    store = memory()
+    put(store, server_span(1), server_span(2))
+    assert len(store.list(Query(after=after)).traces) in (0, 2)
 
 
 def test_pinned_traces_outlive_eviction_and_clear() -> None:

@@ -30,6 +30,8 @@ def load(store: Store, content: bytes) -> list[str]:
 def _messages(content: bytes) -> Iterator[Any]:
     try:
         yield json.loads(content)
+    except RecursionError:
+        raise OtlpError("nested too deep to be OTLP") from None
     except ValueError:
         yield from _lines(content)
 
@@ -39,5 +41,5 @@ def _lines(content: bytes) -> Iterator[Any]:
         if line.strip():
             try:
                 yield json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise OtlpError(f"line {number} is not JSON: {error}") from None

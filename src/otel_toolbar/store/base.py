@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from otel_toolbar.insights.summary import Summary
-from otel_toolbar.model import Kind, Span, Trace, Value
+from otel_toolbar.model import Kind, Span, Trace
+
+from . import size
+
+MAIN_KINDS = (Kind.SERVER, Kind.CONSUMER)
+"""Spans that tell what a trace is."""
 
 MAX_LIMIT = 500
 """Most traces of one page of the list."""
@@ -89,22 +94,14 @@ class Spans:
 
     @property
     def size(self) -> int:
-        return sum(_SPAN_BYTES + sum(map(_size, span.attributes.values())) for span in self.items)
+        return sum(map(size.of, self.items))
 
     @property
     def main(self) -> bool:
-        return any(span.kind in (Kind.SERVER, Kind.CONSUMER) for span in self.items)
+        return any(span.kind in MAIN_KINDS for span in self.items)
 
     def spans(self) -> list[Span]:
         return list(self.items)
-
-
-_SPAN_BYTES = 1500
-"""What a span with some attributes takes in memory beside its long texts, about."""
-
-
-def _size(value: Value) -> int:
-    return len(value) if isinstance(value, (str, bytes, tuple)) else 0
 
 
 class Store(Protocol):

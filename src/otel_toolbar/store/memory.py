@@ -12,11 +12,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from otel_toolbar import guard
 from otel_toolbar.insights.summary import Summary, summarize
-from otel_toolbar.model import Trace
+from otel_toolbar.model import Span, Trace
 from otel_toolbar.settings import Settings
 
-from .base import MAX_LIMIT, Batch, Health, Page, Query, Spans
+from .base import MAIN_KINDS, MAX_LIMIT, Batch, Health, Page, Query, Spans
+
+_RESERVE = 100
+"""SERVER and CONSUMER spans that a full trace still takes."""
 
 Live = Callable[[], Mapping[str, Batch]]
 """The spans that run at this moment, by trace id."""
@@ -33,6 +37,8 @@ class _Entry:
     size: int = 0
     dropped: int = 0
     pinned: bool = False
+    changes: int = 0
+    """Counted up with every change: a summary of before is not kept."""
     summary: Summary | None = None
 
 
@@ -58,18 +64,32 @@ class MemoryStore:
     def add(self, trace_id: str, batch: Batch) -> None:
         with self._lock:
             entry = self._entry(trace_id, batch)
-            room = max(0, self._options.max_spans - entry.count)
-            if batch.count > room:
-                entry.dropped += batch.count - room
-                self._dropped += batch.count - room
-                batch = Spans(tuple(batch.spans()[:room]))
-            if batch.count:
-                entry.batches.append(batch)
-                entry.count += batch.count
-                entry.size += batch.size
-                self._size += batch.size
+            kept = self._kept(entry, batch)
+            entry.dropped += batch.count - kept.count
+            self._dropped += batch.count - kept.count
+            if kept.count:
+                entry.batches.append(kept)
+                entry.count += kept.count
+                entry.size += kept.size
+                self._size += kept.size
             entry.summary = None
+            entry.changes += 1
             self._evict()
+
+    def _kept(self, entry: _Entry, batch: Batch) -> Batch:
+        """What of a batch the trace has room for.
+
+        What tells what the trace is has room in any case: a SERVER span ends last of all.
+        """
+        room = max(0, self._options.max_spans - entry.count)
+        if entry.count and entry.size + batch.size > self._options.store_max_bytes:
+            room = 0
+        if batch.count <= room:
+            return batch
+        spans = batch.spans()
+        beyond = max(0, self._options.max_spans + _RESERVE - entry.count - room)
+        main = [span for span in spans[room:] if span.kind in MAIN_KINDS]
+        return Spans((*spans[:room], *main[:beyond]))
 
     def get(self, trace_id: str) -> Trace | None:
         return self._trace(trace_id, self._live().get(trace_id))
@@ -157,7 +177,7 @@ class MemoryStore:
             running = [trace_id for trace_id in live if trace_id not in self._entries]
             newest = self._numbers
         known += [(newest + 1 + place, trace_id) for place, trace_id in enumerate(running)]
-        last = int(after) if after and after.isdecimal() else None
+        last = int(after[:18]) if after and after.isdecimal() else None
         return sorted((pair for pair in known if last is None or pair[0] < last), reverse=True)
 
     def _summary(self, trace_id: str, live: Batch | None) -> Summary | None:
@@ -165,14 +185,14 @@ class MemoryStore:
             entry = self._entries.get(trace_id)
             if entry is not None and entry.summary is not None and live is None:
                 return entry.summary
-            before = entry.count if entry is not None else 0
+            changes = entry.changes if entry is not None else 0
         trace = self._trace(trace_id, live)
         if trace is None or not trace.spans:
             return None
         summary = summarize(trace, self._options)
         with self._lock:
             # Kept only while it is true: nothing runs, and nothing came meanwhile.
-            if entry is not None and live is None and entry.count == before:
+            if entry is not None and live is None and entry.changes == changes:
                 entry.summary = summary
         return summary
 
@@ -186,5 +206,11 @@ class MemoryStore:
         if live is not None:
             batches.append(live)
         # Unpacked without the lock: whoever adds a span never waits for whoever looks.
-        spans = [span for batch in batches for span in batch.spans()]
+        spans: list[Span] = []
+        for batch in batches:
+            try:
+                spans += batch.spans()
+            except Exception:
+                guard.failed("reading kept spans")
+                dropped += batch.count
         return Trace.of(trace_id, spans, time.time_ns(), dropped)

@@ -203,7 +203,7 @@ async def _body(request: Request) -> bytes:
 def query_of(parameters: Mapping[str, str]) -> Query:
     """The list's query parameters; a `limit` that is none is an error."""
     limit = parameters.get("limit", "50")
-    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
+    if not limit.isdecimal() or len(limit) > 9 or not 1 <= int(limit) <= MAX_LIMIT:
         raise ApiError(400, "bad_limit", f"limit must be a number from 1 to {MAX_LIMIT}.")
     return Query(
         limit=int(limit),

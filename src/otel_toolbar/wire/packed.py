@@ -20,6 +20,7 @@ from otel_toolbar.model import Event, Kind, Link, Scope, Span, Status, Value
 from . import sdk
 
 _MAIN = (SpanKind.SERVER, SpanKind.CONSUMER)
+_MAX_DEPTH = 10
 _KINDS = (Kind.INTERNAL, Kind.SERVER, Kind.CLIENT, Kind.PRODUCER, Kind.CONSUMER)
 _STATUSES = (Status.UNSET, Status.OK, Status.ERROR)
 """In the order of the SDK's numbers."""
@@ -137,11 +138,14 @@ def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Value]:
     return {key: _plain_value(value) for key, value in (attributes or {}).items()}
 
 
-def _plain_value(value: Any) -> Any:
+def _plain_value(value: Any, depth: int = 0) -> Any:
+    if depth == _MAX_DEPTH:
+        return "…"
     if isinstance(value, (list, tuple)):
-        return tuple(map(_plain_value, cast("Sequence[Any]", value)))
-    if hasattr(value, "items"):
-        return _plain(value)
+        return tuple(_plain_value(each, depth + 1) for each in cast("Sequence[Any]", value))
+    if isinstance(value, Mapping):
+        items = cast("Mapping[str, Any]", value).items()
+        return {key: _plain_value(each, depth + 1) for key, each in items}
     for kind, plain in _PLAIN:
         if isinstance(value, kind):
             return plain(value)

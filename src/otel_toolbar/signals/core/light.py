@@ -14,8 +14,9 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
@@ -37,6 +38,8 @@ from otel_toolbar import guard, semconv
 
 from . import masking
 from . import record as records
+
+T = TypeVar("T")
 
 _ids = random.Random()  # noqa: S311 - not the module's generator: a seeded app must stay as seeded
 _taking = threading.Lock()
@@ -74,7 +77,7 @@ def start(
         parent = cast(SpanContext, record.context)
     span = LightSpan(name, kind, attributes, scope, parent, record, links)
     for processor in record.told_of_starts:
-        processor.on_start(cast(Any, span))
+        processor.on_start(cast(Any, span), parent_context=otel_context.get_current())
     if not record.closed:
         record.keep(span)
     return span
@@ -99,15 +102,16 @@ def late(span: Span, key: str, value: AttributeValue) -> None:
 
 
 _NO_LIMITS = SpanLimits()
+_UNSET = Status()
 
 
 class LightSpan(Span):
     """A recording span in slots. Not for exporters: see `readable`."""
 
     __slots__ = (
-        "attributes", "context", "end_time", "events", "instrumentation_scope", "kind", "limits",
-        "links", "name",
-        "parent", "record", "resource", "start_time", "status",
+        "_events", "_links", "_status", "attributes", "context", "end_time",
+        "instrumentation_scope", "kind", "limits", "name", "parent", "record", "resource",
+        "start_time",
     )  # fmt: skip
 
     def __init__(
@@ -129,9 +133,9 @@ class LightSpan(Span):
         """Its request; None once the span has been handed on."""
         self.resource = record.resource or Resource.get_empty()
         self.limits = _NO_LIMITS
-        self.links = links
-        self.events: list[tuple[str, int, Mapping[str, Any]]] | None = None
-        self.status: Status | None = None
+        self._links = links
+        self._events: list[tuple[str, int, Mapping[str, Any]]] | None = None
+        self._status = _UNSET
         self.context = SpanContext(
             parent.trace_id, new_span_id(), False, parent.trace_flags, parent.trace_state
         )
@@ -156,13 +160,13 @@ class LightSpan(Span):
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
     ) -> None:
         if self.end_time is None:
-            self.events = self.events or []
-            self.events.append((name, timestamp or time.time_ns(), dict(attributes or {})))
+            self._events = self._events or []
+            self._events.append((name, timestamp or time.time_ns(), dict(attributes or {})))
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         if self.end_time is None:
-            self.links = self.links or []
-            self.links.append(Link(context, attributes))
+            self._links = self._links or []
+            self._links.append(Link(context, attributes))
 
     def update_name(self, name: str) -> None:
         if self.end_time is None:
@@ -170,9 +174,9 @@ class LightSpan(Span):
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         given = status if isinstance(status, Status) else Status(status, description)
-        decided = self.status is not None and self.status.status_code is StatusCode.OK
+        decided = self._status.status_code is StatusCode.OK
         if self.end_time is None and not decided and given.status_code is not StatusCode.UNSET:
-            self.status = given
+            self._status = masked_status(given)
 
     def record_exception(
         self,
@@ -181,12 +185,7 @@ class LightSpan(Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        facts: dict[str, Any] = {
-            semconv.EXCEPTION_TYPE: exception_type(type(exception)),
-            semconv.EXCEPTION_MESSAGE: str(exception),
-            semconv.EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception)),
-            semconv.EXCEPTION_ESCAPED: str(escaped),
-        }
+        facts = _of_exception(exception) | {semconv.EXCEPTION_ESCAPED: str(escaped)}
         self.add_event(semconv.EXCEPTION_EVENT, facts | dict(attributes or {}), timestamp)
 
     def end(self, end_time: int | None = None) -> None:
@@ -196,22 +195,55 @@ class LightSpan(Span):
         if self.record is not None and self.record.closed:
             emit(self.record, [self])
 
+    # What the SDK's spans have beyond the API, for those who read them: other libraries do.
+
+    @property
+    def status(self) -> Status:
+        return self._status
+
+    @property
+    def events(self) -> Sequence[Event]:
+        limits = self.limits
+        return [
+            Event(
+                _text(name),
+                _bounded(facts, limits.max_event_attributes, limits.max_attribute_length),
+                at,
+            )
+            for name, at, facts in _newest(self._events, limits.max_events)
+        ]
+
+    @property
+    def links(self) -> Sequence[Link]:
+        limits = self.limits
+        return [
+            Link(
+                link.context,
+                _bounded(
+                    link.attributes or {}, limits.max_link_attributes, limits.max_attribute_length
+                ),
+            )
+            for link in _newest(self._links, limits.max_links)
+        ]
+
+    def to_json(self, indent: int | None = 4) -> str:
+        return self.readable().to_json(indent)
+
     def readable(self) -> ReadableSpan:
         """The ordinary span that exporters expect: values cleaned, `OTEL_*_LIMIT` applied."""
         limits = self.limits
         return ReadableSpan(
-            name=self.name,
+            name=_text(self.name),
             context=self.context,
             parent=self.parent if self.parent.span_id else None,
             resource=self.resource,
-            attributes=_bounded(self.attributes, limits.max_span_attributes, limits),
-            events=[
-                Event(name, _bounded(facts, limits.max_event_attributes, limits), at)
-                for name, at, facts in (self.events or [])[-(limits.max_events or 128) :]
-            ],
-            links=(self.links or [])[-(limits.max_links or 128) :],
+            attributes=_bounded(
+                self.attributes, limits.max_span_attributes, limits.max_span_attribute_length
+            ),
+            events=self.events,
+            links=self.links,
             kind=self.kind,
-            status=self.status or Status(),
+            status=self._status,
             start_time=self.start_time,
             end_time=self.end_time,
             instrumentation_scope=self.instrumentation_scope,
@@ -226,14 +258,27 @@ def exception_type(kind: type[BaseException]) -> str:
 
 def record_exception(span: Span, error: BaseException) -> None:
     """Add an exception to a span as an event, secrets in its text masked."""
-    span.add_event(
-        semconv.EXCEPTION_EVENT,
-        {
-            semconv.EXCEPTION_TYPE: exception_type(type(error)),
-            semconv.EXCEPTION_MESSAGE: masking.text(str(error)),
-            semconv.EXCEPTION_STACKTRACE: masking.text("".join(traceback.format_exception(error))),
-        },
-    )
+    span.add_event(semconv.EXCEPTION_EVENT, _of_exception(error))
+
+
+def _of_exception(error: BaseException) -> dict[str, Any]:
+    try:
+        said = str(error)
+    except Exception:  # code of others
+        said = "<exception str() failed>"
+    return {
+        semconv.EXCEPTION_TYPE: exception_type(type(error)),
+        semconv.EXCEPTION_MESSAGE: masking.text(said),
+        semconv.EXCEPTION_STACKTRACE: masking.text("".join(traceback.format_exception(error))),
+    }
+
+
+def masked_status(status: Status) -> Status:
+    """The status with secrets in its description masked: that is often an exception's text."""
+    description = status.description
+    if not description or (masked := _text(masking.text(description))) == description:
+        return status
+    return Status(status.status_code, masked)
 
 
 def new_span_id() -> int:
@@ -283,19 +328,25 @@ def _take(span: LightSpan) -> bool:
     return True
 
 
-def _bounded(attributes: Mapping[str, Any], most: int | None, limits: SpanLimits) -> Any:
+def _bounded(attributes: Mapping[str, Any], most: int | None, longest: int | None) -> Any:
     # A copy: the dict may still be written by a thread that fetches rows.
     cleaned = {key: clean(value) for key, value in list(attributes.items())}
-    return BoundedAttributes(
-        most, cleaned, immutable=True, max_value_len=limits.max_span_attribute_length
-    )
+    return BoundedAttributes(most, cleaned, immutable=True, max_value_len=longest)
+
+
+def _newest(items: Sequence[T] | None, most: int | None) -> Sequence[T]:
+    """The last `most` of what was added."""
+    if not items or most is None:
+        return items or ()
+    return items[max(0, len(items) - most) :]
 
 
 _INT64 = 2**63
+_MAX_DEPTH = 10
 
 
-def clean(value: Any) -> Any:
-    """A value that every exporter can encode: no lone surrogate, no int beyond 64 bits.
+def clean(value: Any, depth: int = 0) -> Any:
+    """A value that every exporter can encode: no lone surrogate, no int beyond 64 bits, no cycle.
 
     A type that OpenTelemetry does not know becomes its name, not its `repr`, which is code of others.
     """
@@ -305,9 +356,21 @@ def clean(value: Any) -> Any:
         return value
     if isinstance(value, int):
         return value if -_INT64 <= value < _INT64 else str(value)
-    if isinstance(value, (list, tuple)):
-        return [clean(item) for item in cast("Sequence[Any]", value)]
+    if isinstance(value, (list, tuple)) and depth < _MAX_DEPTH:
+        return [clean(item, depth + 1) for item in cast("Sequence[Any]", value)]
+    if isinstance(value, dict) and depth < _MAX_DEPTH:
+        entries = list(cast("dict[Any, Any]", value).items())
+        return {_text(key): clean(item, depth + 1) for key, item in entries}
+    return _type_name(cast(object, value))
+
+
+def _type_name(value: object) -> str:
     return f"<{type(value).__qualname__}>"
+
+
+def _text(given: Any) -> str:
+    """A name that every exporter can encode."""
+    return str(clean(given))
 
 
 def _trace_of_its_own(record: records.Record) -> SpanContext:

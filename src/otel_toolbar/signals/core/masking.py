@@ -459,6 +459,24 @@ def _plain_text(given: str) -> str:
     return url(unquote_plus(given))
 
 
+_BEFORE_TOKEN = secrets.words(
+    "reset verify verification confirm confirmation activate activation invite invites invitation "
+    "invitations unsubscribe magic recover recovery"
+)
+"""Parts of a path that a token follows: `/reset/8f3a...`."""
+
+
+def path(given: str) -> str:
+    """A path: what looks like a key is masked after a part that announces one."""
+    parts = text(given).split("/")
+    announced = False
+    for place, part in enumerate(parts):
+        if announced and is_token(part):
+            parts[place] = MASK
+        announced = announced or part in _BEFORE_TOKEN or is_secret(part)
+    return "/".join(parts)
+
+
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]{0,40}://|//)?([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 
 
@@ -471,10 +489,10 @@ def url(given: str) -> str:
         given = given[:MAX_TEXT] + "…"
     scheme, rest, query, fragment = cast("re.Match[str]", _URL.fullmatch(given)).groups()
     if not scheme and not query and not fragment:
-        return text(given)
+        return path(given)
     return (
         (scheme or "")
-        + (_authority_and_path(rest) if scheme else text(rest))
+        + (_authority_and_path(rest) if scheme else path(rest))
         + ("?" + _inner_query(query[1:]) if query else "")
         + ("#" + _inner_query(fragment[1:]) if fragment else "")
     )
@@ -484,10 +502,10 @@ def _authority_and_path(rest: str) -> str:
     # The last @ counts: passwords with an @ or a / that nobody encoded are met with.
     user, at, remainder = rest.rpartition("@")
     if not at:
-        return text(rest)
+        return path(rest)
     name, colon, _ = user.partition(":")
     shown = f"{name}:{MASK}" if colon else _bare(name)
-    return f"{shown}@{text(remainder)}"
+    return f"{shown}@{path(remainder)}"
 
 
 def _inner_query(given: str) -> str:

@@ -19,7 +19,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otel_toolbar import guard, semconv
 
-from . import light, masking
+from . import foreign, light
 from . import record as records
 
 MAX_LIVE = 10_000
@@ -70,6 +70,8 @@ def adopt(record: records.Record, span: Span) -> None:
             except Exception:
                 guard.failed("summary of a request")
             record.close()
+        # No reference cycle stays behind: large values would wait for the garbage collector.
+        cast(Any, span).__dict__.pop("end", None)
         real_end(ended)
 
     span.end = end
@@ -105,8 +107,7 @@ class ToolbarProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         try:
             self._remember(span)
-            if span.kind is not SpanKind.INTERNAL:
-                _mask_urls(span)
+            foreign.started(span)
             record = records.current()
             if record is None:
                 return
@@ -121,6 +122,7 @@ class ToolbarProcessor(SpanProcessor):
         try:
             context = cast(SpanContext, span.context)
             self._live.pop(context.span_id, None)
+            foreign.ended(span)
             record = records.current()
             if record is not None and record.trace_id == context.trace_id and not record.closed_at:
                 self._keep_back(record, span)
@@ -207,27 +209,6 @@ class RecordEverything(Sampler):
 
     def get_description(self) -> str:
         return self._sampler.get_description()
-
-
-_URLS = {
-    semconv.URL_QUERY: masking.query_string,
-    semconv.URL_FULL: masking.url,
-    semconv.OLD_HTTP_URL: masking.url,
-    semconv.OLD_HTTP_TARGET: masking.url,
-}
-
-
-def _mask_urls(span: Span) -> None:
-    """Mask secrets in the URLs that frameworks and clients put on their spans."""
-    scope = span.instrumentation_scope
-    if scope is not None and scope.name.startswith("otel_toolbar."):
-        return  # ours are masked before they are put on
-    # A copy: the SDK's own mapping raises and catches an error for every key that is not there.
-    known: dict[str, Any] = _snapshot(span.attributes)
-    for key, clean in _URLS.items():
-        given = known.get(key)
-        if isinstance(given, str) and (cleaned := clean(given)) != given:
-            span.set_attribute(key, cleaned)
 
 
 def _copy(span: Any) -> ReadableSpan:

@@ -122,6 +122,7 @@ class Record:
 
     def close(self) -> None:
         self.closed_at = time.monotonic()
+        self.subjects = {}  # they refer back to us; what comes later is not summed up
 
 
 def current() -> Record | None:

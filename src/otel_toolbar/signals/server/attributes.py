@@ -35,7 +35,7 @@ def of_request(scope: Mapping[str, Any]) -> Attributes:
     attributes: Attributes = {
         semconv.HTTP_REQUEST_METHOD: method if method in _METHODS else "_OTHER",
         semconv.URL_SCHEME: str(scope.get("scheme", "http")),
-        semconv.URL_PATH: masking.text(str(scope.get("path", ""))),
+        semconv.URL_PATH: masking.path(str(scope.get("path", ""))),
     }
     if method not in _METHODS:
         attributes[semconv.HTTP_REQUEST_METHOD_ORIGINAL] = method
@@ -108,6 +108,23 @@ def of_parameters(scope: Mapping[str, Any], cookie_headers: Sequence[str]) -> At
         if values and isinstance(values, Mapping):
             attributes.update(_named(prefix, cast("Mapping[Any, Any]", values)))
     return attributes
+
+
+def of_secret_path(scope: Mapping[str, Any]) -> Attributes:
+    """The path again where one of its parameters is a secret by its name: `/invites/{token}`."""
+    given = scope.get("path_params")
+    if not given or not isinstance(given, Mapping):
+        return {}
+    parameters = cast("Mapping[Any, Any]", given).items()
+    secrets = [str(value) for name, value in parameters if masking.is_secret(str(name))]
+    if not any(secrets):
+        return {}
+    parts = str(scope.get("path", "")).split("/")
+    return {
+        semconv.URL_PATH: masking.path(
+            "/".join(masking.MASK if part in secrets else part for part in parts)
+        )
+    }
 
 
 def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:

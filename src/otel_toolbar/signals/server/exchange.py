@@ -108,6 +108,7 @@ class Exchange:
             semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE, self._response_headers
         )
         facts |= attributes.of_parameters(self._scope, cookies)
+        facts |= attributes.of_secret_path(self._scope)
         facts[semconv.TOOLBAR_FRAMEWORK] = self._framework.name
         facts[semconv.HTTP_REQUEST_BODY_SIZE] = self._received
         facts[semconv.HTTP_RESPONSE_BODY_SIZE] = self._sent

@@ -1,0 +1,59 @@
+"""Runs the unit tests on the lowest and the highest Python that is present, each in its own venv."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SUPPORTED = [(3, minor) for minor in range(10, 14)]
+
+
+def main() -> int:
+    found = {version: path for version in SUPPORTED if (path := find(version))}
+    wanted = sorted({min(found), max(found)} if found else ())
+    for version in wanted:
+        print(f"--- unit tests on Python {version[0]}.{version[1]}: {found[version]}", flush=True)
+        failed = run(version, found[version])
+        if failed:
+            return failed
+    if len(wanted) < 2:
+        print("only one supported Python is here: put python3.10 and python3.13 on the PATH")
+        return int(os.environ.get("TOOLBAR_TEST_NO_SKIPS") == "1")
+    return 0
+
+
+def find(version: tuple[int, int]) -> Path | None:
+    """An interpreter of that version: on the PATH, of pyenv, or this one."""
+    name = f"python{version[0]}.{version[1]}"
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [
+        *sorted(pyenv.glob(f"{version[0]}.{version[1]}.*/bin/python"), reverse=True),
+        Path(shutil.which(name) or ""),
+        Path(sys.executable) if sys.version_info[:2] == version else Path(),
+    ]
+    return next((each for each in candidates if each.is_file() and works(each)), None)
+
+
+def works(python: Path) -> bool:
+    """True for one that starts: pyenv's shims exist for versions that are not chosen."""
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+def run(version: tuple[int, int], python: Path) -> int:
+    venv = ROOT / f".venv-{version[0]}.{version[1]}"
+    if not (venv / "bin" / "python").exists():
+        subprocess.run([python, "-m", "venv", venv], check=True)
+    pip = [venv / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True)
+    subprocess.run([*pip, "--editable", ROOT, "--group", "test"], check=True, cwd=ROOT)
+    tests = [venv / "bin" / "python", "-m", "pytest", "-q", "tests/unit", "tests/queries"]
+    environment = os.environ | {"TOOLBAR_TEST_EXAMPLES": "200"}
+    return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
