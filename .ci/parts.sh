@@ -5,7 +5,7 @@
 #   .ci/parts.sh jaeger collector     only these
 #   .ci/parts.sh where zipkin         the path of one, whether it is there or not
 #
-#   system     Debian packages: a browser, a font for it, a Java runtime when there is none
+#   system     Debian packages: a browser, a font for it, a Java runtime and npm when there are none
 #   jaeger     built from its Go module
 #   collector  an OpenTelemetry Collector with the few parts we use, built from .ci/go
 #   zipkin     its executable jar
@@ -77,6 +77,7 @@ debian_packages() {
   command -v chromium > /dev/null || wanted+=(chromium)
   font_is_there || wanted+=(fonts-dejavu-core)
   command -v java > /dev/null || wanted+=(default-jre-headless)
+  command -v npm > /dev/null || wanted+=(npm)
   if [[ ${#wanted[@]} -eq 0 ]]; then
     outcome='already there'
     return
