@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from otel_toolbar.model import Trace
 
-from . import otlp
+from . import har, otlp, speedscope
 
 
 @dataclass(frozen=True)
@@ -19,5 +19,9 @@ class Format:
     suffix: str
 
 
-FORMATS = {"otlp": Format(otlp.export, "application/json", "otlp.json")}
+FORMATS = {
+    "otlp": Format(otlp.export, "application/json", "otlp.json"),
+    "har": Format(har.export, "application/json", "har"),
+    "speedscope": Format(speedscope.export, "application/json", "speedscope.json"),
+}
 """By the name that `export?format=` has for it."""
