@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from otel_toolbar.model import Scope
 from otel_toolbar.wire import packed, sdk
 from tests.telemetry import telemetry
 
@@ -28,6 +35,10 @@ class Text(str):
 
     def __str__(self) -> str:
         raise RuntimeError("no str")
+
+
+class OneOff(InstrumentationScope):
+    __slots__ = ("__weakref__",)
 
 
 def spans() -> list[ReadableSpan]:
@@ -112,3 +123,35 @@ def test_an_sdk_with_other_insides_is_read_by_its_properties() -> None:
         del span._attributes
         span._attributes = {"plain": "dict"}
     assert [span.attributes for span in packed.pack(given).spans()] == [{"plain": "dict"}] * 2
+
+
+def test_spans_of_many_threads_with_resources_that_are_new_to_all() -> None:
+    """Requests end in several threads at once; what the first of them meets is new to all."""
+    at_once, rounds = 8, 200
+    given = [
+        [
+            ReadableSpan(f"{at}", trace.SpanContext(1, 2, False), resource=resource)
+            for at in range(at_once)
+        ]
+        for resource in (Resource({"round": round}) for round in range(rounds))
+    ]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(at_once) as threads:
+            for number, group in enumerate(given):
+                batches = list(threads.map(lambda span: packed.pack([span]), group))
+                read = [batch.spans()[0].resource for batch in batches]
+                assert read == [{"round": number}] * at_once
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_a_tracer_made_for_each_request_leaves_nothing_behind() -> None:
+    scope = OneOff("app", "1")
+    span = ReadableSpan("work", trace.SpanContext(1, 2, False), instrumentation_scope=scope)
+    assert packed.pack([span]).spans()[0].scope == Scope("app", "1")
+    gone = weakref.ref(scope)
+    del scope, span
+    gc.collect()
+    assert gone() is None

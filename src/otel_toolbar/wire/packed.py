@@ -7,10 +7,12 @@ the size is known exactly, and nothing in it is shared with who wrote it.
 
 from __future__ import annotations
 
+import itertools
 import marshal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from functools import lru_cache
+from typing import Any, cast
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
@@ -67,8 +69,8 @@ def _fields(span: Any) -> tuple[Any, ...]:
             span.start_time,
             span.end_time,
             *_status(span.status),
-            _number_of(span.instrumentation_scope, _scopes, _scope),
-            _number_of(span.resource, _resources, _resource),
+            *_named(span.instrumentation_scope),
+            _resources.number(span.resource),
             0,
             span.attributes,
             span.events,
@@ -83,8 +85,8 @@ def _fields(span: Any) -> tuple[Any, ...]:
         raw["_start_time"],
         raw["_end_time"],
         *_status(raw["_status"]),
-        _number_of(raw["_instrumentation_scope"], _scopes, _scope),
-        _number_of(raw["_resource"], _resources, _resource),
+        *_named(raw["_instrumentation_scope"]),
+        _resources.number(raw["_resource"]),
         attributes.dropped,
         attributes._dict,  # noqa: SLF001
         _events(events) if events else None,
@@ -102,8 +104,8 @@ def _plain_fields(span: Any) -> tuple[Any, ...]:
         readable.start_time,
         readable.end_time,
         *_status(readable.status),
-        _number_of(readable.instrumentation_scope, _scopes, _scope),
-        _number_of(readable.resource, _resources, _resource),
+        *_named(readable.instrumentation_scope),
+        _resources.number(readable.resource),
         readable.dropped_attributes,
         _plain(readable.attributes),
         _events(readable.events),
@@ -173,7 +175,8 @@ def _unpacked(
     end: int | None,
     status: int,
     status_message: str | None,
-    scope: int,
+    scope: str,
+    version: str,
     resource: int,
     dropped: int,
     attributes: dict[str, Any],
@@ -196,41 +199,46 @@ def _unpacked(
             Link(f"{trace:032x}", f"{span:016x}", sdk.attributes(facts))
             for trace, span, facts in links or ()
         ),
-        scope=_scopes.read[scope],
-        resource=_resources.read[resource],
+        scope=_scope(scope, version),
+        resource=_resources.attributes(resource),
         remote_parent=remote_parent,
         dropped=dropped,
     )
 
 
-T = TypeVar("T")
+@lru_cache(maxsize=256)
+def _scope(name: str, version: str) -> Scope:
+    return Scope(name, version)
 
 
-class _Shared(Generic[T]):
-    """What all spans of a process share, by number: they name it instead of holding it."""
+def _named(scope: Any) -> tuple[str, str]:
+    return ("", "") if scope is None else (scope.name, scope.version or "")
+
+
+class _Resources:
+    """The resources of a process by number: a span names its resource instead of holding it.
+
+    Without a lock, and from any thread: a number is found only when what it stands for is there. Two
+    threads that meet a resource at the same moment may number it twice, which is harmless.
+    """
 
     def __init__(self) -> None:
-        self.numbers: dict[int, int] = {}
-        self.known: list[Any] = []
-        self.read: list[T] = []
+        self._free = itertools.count()
+        self._numbers: dict[int, int] = {}
+        self._known: dict[int, tuple[Any, dict[str, Value]]] = {}
+        """The object is held too, so that no later one has the `id` of one that is numbered."""
+
+    def number(self, resource: Any) -> int:
+        number = self._numbers.get(id(resource))
+        return self._add(resource) if number is None else number
+
+    def attributes(self, number: int) -> dict[str, Value]:
+        return self._known[number][1]
+
+    def _add(self, resource: Any) -> int:
+        number = next(self._free)
+        self._known[number] = resource, sdk.attributes(resource.attributes)
+        return self._numbers.setdefault(id(resource), number)
 
 
-_scopes = _Shared[Scope]()
-_resources = _Shared["dict[str, Value]"]()
-
-
-def _number_of(thing: Any, shared: _Shared[T], read: Callable[[Any], T]) -> int:
-    number = shared.numbers.get(id(thing))
-    if number is None or shared.known[number] is not thing:
-        number = shared.numbers[id(thing)] = len(shared.known)
-        shared.read.append(read(thing))
-        shared.known.append(thing)
-    return number
-
-
-def _scope(scope: Any) -> Scope:
-    return Scope("") if scope is None else Scope(scope.name, scope.version or "")
-
-
-def _resource(resource: Any) -> dict[str, Value]:
-    return sdk.attributes(resource.attributes)
+_resources = _Resources()
