@@ -133,7 +133,7 @@ def test_spans_of_many_threads_with_resources_that_are_new_to_all() -> None:
             ReadableSpan(f"{at}", trace.SpanContext(1, 2, False), resource=resource)
             for at in range(at_once)
         ]
-        for resource in (Resource({"round": round}) for round in range(rounds))
+        for resource in (Resource({"round": number}) for number in range(rounds))
     ]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
