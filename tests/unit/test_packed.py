@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -155,3 +157,31 @@ def test_a_tracer_made_for_each_request_leaves_nothing_behind() -> None:
     del scope, span
     gc.collect()
     assert gone() is None
+
+
+def test_a_span_that_is_written_while_it_is_read() -> None:
+    signals = telemetry()
+    span = signals.provider.get_tracer("app").start_span("work")
+    reading = threading.Event()
+
+    def write() -> None:
+        for number in itertools.count():
+            span.set_attribute(f"key {number % 100}", number)
+            span.add_event("event", {"n": number})
+            if reading.is_set():
+                return
+
+    writer = threading.Thread(target=write)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        writer.start()
+        running = packed.Running([span])
+        names = {running.spans()[0].name for _ in range(300)}
+    finally:
+        reading.set()
+        writer.join()
+        sys.setswitchinterval(interval)
+    assert names == {"work"}
+    assert (running.count, running.main) == (1, False)
+    assert running.size == packed.pack([span]).size

@@ -13,12 +13,10 @@ import os
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_DISABLED
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanContext
 
 from otel_toolbar import guard, semconv, settings
 from otel_toolbar.intake.exporter import StoreExporter
@@ -27,7 +25,7 @@ from otel_toolbar.signals.core import masking
 from otel_toolbar.signals.core.processor import ToolbarProcessor
 from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
-from otel_toolbar.wire import packed, sdk
+from otel_toolbar.wire import packed
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
 """Values of `deployment.environment.name` under which `ENABLED=auto` is off."""
@@ -86,10 +84,8 @@ class Runtime:
         return None
 
     def _live(self) -> dict[str, Batch]:
-        groups: dict[str, list[ReadableSpan]] = {}
-        for span in self.processor.live():
-            groups.setdefault(sdk.trace_id(cast(SpanContext, span.context)), []).append(span)
-        return {trace_id: packed.pack(spans) for trace_id, spans in groups.items()}
+        groups = packed.by_trace(self.processor.live())
+        return {trace_id: packed.Running(spans) for trace_id, spans in groups.items()}
 
 
 _runtime: Runtime | None = None

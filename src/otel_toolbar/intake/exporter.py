@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanContext
 
 from otel_toolbar import guard
 from otel_toolbar.store.base import Store
-from otel_toolbar.wire import packed, sdk
+from otel_toolbar.wire import packed
 
 
 class StoreExporter(SpanExporter):
@@ -22,16 +20,9 @@ class StoreExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
-            for trace_id, group in _by_trace(spans).items():
+            for trace_id, group in packed.by_trace(spans).items():
                 self._store.add(trace_id, packed.pack(group))
         except Exception:
             guard.failed("store")
             return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS
-
-
-def _by_trace(spans: Sequence[ReadableSpan]) -> dict[str, list[ReadableSpan]]:
-    groups: dict[str, list[ReadableSpan]] = {}
-    for span in spans:
-        groups.setdefault(sdk.trace_id(cast(SpanContext, span.context)), []).append(span)
-    return groups

@@ -112,9 +112,7 @@ class MemoryStore:
 
     def clear(self) -> None:
         with self._lock:
-            for trace_id in [key for key, entry in self._entries.items() if not entry.pinned]:
-                self._size -= self._entries.pop(trace_id).size
-                self._minor.pop(trace_id, None)
+            self._forget(self._entries)
 
     def pin(self, trace_id: str, pinned: bool) -> bool:
         with self._lock:
@@ -140,12 +138,14 @@ class MemoryStore:
         options = self._options
         if options.store_max_age is not None:
             oldest = time.monotonic() - options.store_max_age / 1000
-            self._forget(key for key, entry in self._entries.items() if entry.added < oldest)
+            self._evicted += self._forget(
+                key for key, entry in self._entries.items() if entry.added < oldest
+            )
         while len(self._entries) > options.store_max_traces or self._size > options.store_max_bytes:
             victim = self._victim()
             if victim is None:
                 return
-            self._forget([victim])
+            self._evicted += self._forget([victim])
 
     def _victim(self) -> str | None:
         """The oldest; of the minor ones where these are more than a quarter of what is kept."""
@@ -156,12 +156,13 @@ class MemoryStore:
                 return trace_id
         return None
 
-    def _forget(self, trace_ids: Iterable[str]) -> None:
-        for trace_id in list(trace_ids):
-            if not self._entries[trace_id].pinned:
-                self._size -= self._entries.pop(trace_id).size
-                self._minor.pop(trace_id, None)
-                self._evicted += 1
+    def _forget(self, trace_ids: Iterable[str]) -> int:
+        """Let traces go, but for pinned ones; how many went."""
+        gone = [key for key in trace_ids if not self._entries[key].pinned]
+        for trace_id in gone:
+            self._size -= self._entries.pop(trace_id).size
+            self._minor.pop(trace_id, None)
+        return len(gone)
 
     def _entry(self, trace_id: str, batch: Batch) -> _Entry:
         """The trace's entry, made when it is new, and noted as minor as long as it is."""

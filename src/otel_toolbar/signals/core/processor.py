@@ -153,11 +153,11 @@ class ToolbarProcessor(SpanProcessor):
         _open.clear()
 
     def live(self) -> list[Any]:
-        """What runs at this moment: copies of the SDK's spans, and light spans as they are.
+        """The spans that run at this moment, and ended ones of running requests, as they are.
 
-        Those are converted only for a trace that is looked at.
+        Their writers may go on writing them: read them through `wire.packed`.
         """
-        running: list[Any] = [_copy(span) for span in list(self._live.values())]
+        running: list[Any] = list(self._live.values())
         for record in list(_open.values()):
             running += record.ended
             running += record.spans
@@ -218,30 +218,3 @@ class RecordEverything(Sampler):
 
     def get_description(self) -> str:
         return self._sampler.get_description()
-
-
-def _copy(span: Any) -> ReadableSpan:
-    return ReadableSpan(
-        name=span.name,
-        context=span.get_span_context(),
-        parent=span.parent,
-        resource=span.resource,
-        attributes=_snapshot(span.attributes),
-        events=tuple(span.events),
-        links=tuple(span.links),
-        kind=span.kind,
-        status=span.status,
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )
-
-
-def _snapshot(attributes: Any) -> dict[str, Any]:
-    """Copy a mapping that another thread may be writing."""
-    for _ in range(3):
-        try:
-            return attributes.copy() if attributes else {}
-        except RuntimeError:
-            continue
-    return {}
