@@ -22,12 +22,6 @@ from otel_toolbar.signals.core.processor import RecordEverything
 from . import flush
 from .runtime import Runtime
 
-_OTHERS = {
-    "opentelemetry.sdk._logs._internal": "LoggerProvider.__init__",
-    "opentelemetry.sdk.metrics._internal": "MeterProvider.__init__",
-}
-"""Providers that have nothing for us to see, but a queue to lose at the end."""
-
 _providers: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
 
 
@@ -36,8 +30,9 @@ def watch(runtime: Runtime) -> None:
 
     _after(sdk_trace, "TracerProvider.__init__", lambda provider: _attach(provider, runtime))
     attach_to_the_global_one(runtime)
-    for module, method in _OTHERS.items():
-        wrapt.register_post_import_hook(_keeps(method), module)
+    # Hooked when somebody imports them: most apps never do.
+    _when_imported("opentelemetry.sdk._logs._internal", "LoggerProvider.__init__", _see_logs)
+    _when_imported("opentelemetry.sdk.metrics._internal", "MeterProvider.__init__", flush.keep)
 
 
 def attach_to_the_global_one(runtime: Runtime) -> None:
@@ -59,21 +54,27 @@ def _after(module: Any, method: str, then: Callable[[Any], None]) -> None:
     wrapt.wrap_function_wrapper(module, method, made)
 
 
-def _keeps(method: str) -> Callable[[Any], None]:
-    def hook(module: Any) -> None:
+def _when_imported(module: str, method: str, then: Callable[[Any], None]) -> None:
+    def guarded(provider: Any) -> None:
         try:
-            _after(module, method, _keep)
+            then(provider)
+        except Exception:
+            guard.failed(f"attaching to a provider of {module}")
+
+    def hook(found: Any) -> None:
+        try:
+            _after(found, method, guarded)
         except Exception:  # the SDK has moved it: its end is the SDK's own then
-            guard.failed(f"hook of {module.__name__}")
+            guard.failed(f"hook of {module}")
 
-    return hook
+    wrapt.register_post_import_hook(hook, module)
 
 
-def _keep(provider: Any) -> None:
-    try:
-        flush.keep(provider)
-    except Exception:
-        guard.failed("bounding a provider's end")
+def _see_logs(provider: Any) -> None:
+    from otel_toolbar.signals.core import log_processor
+
+    flush.keep(provider)
+    log_processor.stand_first(provider)
 
 
 def identify(runtime: Runtime) -> None:

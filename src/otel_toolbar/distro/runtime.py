@@ -21,7 +21,7 @@ from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_D
 from otel_toolbar import guard, semconv, settings
 from otel_toolbar.intake.exporter import StoreExporter
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals.core import masking
+from otel_toolbar.signals.core import logs, masking
 from otel_toolbar.signals.core.processor import ToolbarProcessor
 from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
@@ -83,9 +83,8 @@ class Runtime:
             )
         return None
 
-    def _live(self) -> dict[str, Batch]:
-        groups = packed.by_trace(self.processor.live())
-        return {trace_id: packed.Running(spans) for trace_id, spans in groups.items()}
+    def _live(self) -> Mapping[str, Batch]:
+        return packed.by_trace(*self.processor.live())
 
 
 _runtime: Runtime | None = None
@@ -141,6 +140,7 @@ def _hook_in(runtime: Runtime) -> None:
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forked)
     masking.configure(options)
+    logs.take_with(runtime.processor.take_logs)
     providers.watch(runtime)
     servers.hook()
     wanted = settings.selected(options.signals, ("queries",))

@@ -48,7 +48,9 @@ def summarize(trace: Trace, settings: Settings) -> Summary:
     """The summary of a trace, told by its main span."""
     main = trace.main
     if main is None:
-        return Summary(trace.trace_id, "", "other", trace.now / 1e9, None, "ok", "", Counts())
+        start = trace.logs[0].time if trace.logs else trace.now
+        counts = Counts(logs=len(trace.logs))
+        return Summary(trace.trace_id, "", "other", start / 1e9, None, "ok", "", counts)
     return Summary(
         trace_id=trace.trace_id,
         name=name(main),
@@ -116,6 +118,7 @@ def _counts(trace: Trace, settings: Settings) -> Counts:
         tasks=max(_told(trace, semconv.TASKS_COUNT), tasks),
         blocking=blocking,
         errors=errors,
+        logs=len(trace.logs),
         alerts=n_plus_one + blocking + errors + slow_queries(trace, settings),
     )
 

@@ -1,8 +1,9 @@
-"""The door for spans of this process: an ordinary SpanExporter in front of a store."""
+"""The door for spans and log records of this process: a SpanExporter in front of a store."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -13,15 +14,16 @@ from otel_toolbar.wire import packed
 
 
 class StoreExporter(SpanExporter):
-    """Puts ended spans into `store`. A store that fails costs the toolbar, never the app."""
+    """Puts what has ended into `store`. A store that fails costs the toolbar, never the app."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def export(self, spans: Sequence[ReadableSpan], logs: Sequence[Any] = ()) -> SpanExportResult:
+        """Store spans and log records, light ones or the SDK's; what belongs to no trace is left out."""
         try:
-            for trace_id, group in packed.by_trace(spans).items():
-                self._store.add(trace_id, packed.pack(group))
+            for trace_id, group in packed.by_trace(spans, logs).items():
+                self._store.add(trace_id, packed.pack(group.items, group.logged))
         except Exception:
             guard.failed("store")
             return SpanExportResult.FAILURE

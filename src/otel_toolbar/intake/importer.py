@@ -6,25 +6,29 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from otel_toolbar.model import Span
+from otel_toolbar.model import Log, Span
 from otel_toolbar.store.base import Spans, Store
-from otel_toolbar.wire.otlp import OtlpError, decode
+from otel_toolbar.wire.otlp import OtlpError, decode, decode_logs
 
 
 def load(store: Store, content: bytes) -> list[str]:
-    """Put the spans of a file into `store` and return the ids of their traces.
+    """Put the spans and log records of a file into `store` and return the ids of their traces.
 
     All or nothing: with an error, `OtlpError` says where, and nothing has been stored.
     """
-    traces: dict[str, list[Span]] = {}
+    spans: dict[str, list[Span]] = {}
+    logs: dict[str, list[Log]] = {}
     for message in _messages(content):
         for span in decode(message):
-            traces.setdefault(span.trace_id, []).append(span)
-    if not traces:
+            spans.setdefault(span.trace_id, []).append(span)
+        for log in decode_logs(message):
+            logs.setdefault(log.trace_id, []).append(log)
+    if not spans and not logs:
         raise OtlpError("no spans in it: a file of OTLP/JSON traces is expected")
-    for trace_id, spans in traces.items():
-        store.add(trace_id, Spans(tuple(spans)))
-    return list(traces)
+    trace_ids = list(dict.fromkeys([*spans, *logs]))
+    for trace_id in trace_ids:
+        store.add(trace_id, Spans(tuple(spans.get(trace_id, ())), tuple(logs.get(trace_id, ()))))
+    return trace_ids
 
 
 def _messages(content: bytes) -> Iterator[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .log import Log
 from .span import Event, Kind, Link, Scope, Span, Status, Value
 from .trace import Trace
 
-__all__ = ["Event", "Kind", "Link", "Scope", "Span", "Status", "Trace", "Value"]
+__all__ = ["Event", "Kind", "Link", "Log", "Scope", "Span", "Status", "Trace", "Value"]

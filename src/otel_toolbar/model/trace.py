@@ -1,4 +1,4 @@
-"""A trace: its spans as a tree, with self times and the critical path.
+"""A trace: its spans as a tree and its log records, with self times and the critical path.
 
 Spans arrive in any order and some never do: a span whose parent is missing stands at the top, and
 a cycle of parents (broken senders make them) is cut where it was met.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from .log import Log
 from .span import Kind, Span
 
 
@@ -24,10 +25,19 @@ class Trace:
     now: int
     """When this was read, Unix time in ns: until then running spans are drawn."""
     dropped: int = 0
-    """Spans that were not kept because the trace was full."""
+    """Spans and log records that were not kept because the trace was full."""
+    logs: tuple[Log, ...] = ()
+    """In order of time."""
 
     @classmethod
-    def of(cls, trace_id: str, spans: Sequence[Span], now: int, dropped: int = 0) -> Trace:
+    def of(
+        cls,
+        trace_id: str,
+        spans: Sequence[Span],
+        now: int,
+        dropped: int = 0,
+        logs: Sequence[Log] = (),
+    ) -> Trace:
         """Build a trace from spans in any order; of two with one id the ended one is kept."""
         by_id: dict[str, Span] = {}
         for span in spans:
@@ -35,7 +45,8 @@ class Trace:
             if known is None or known.running:
                 by_id[span.span_id] = span
         ordered = sorted(by_id.values(), key=lambda span: span.start)
-        return cls(trace_id, tuple(ordered), now, dropped)
+        in_time = sorted(logs, key=lambda log: log.time)
+        return cls(trace_id, tuple(ordered), now, dropped, tuple(in_time))
 
     @cached_property
     def memo(self) -> dict[object, Any]:

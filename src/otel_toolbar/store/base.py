@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from otel_toolbar.model import Kind, Span, Trace
+from otel_toolbar.model import Kind, Log, Span, Trace
 
 from . import size
 
@@ -66,10 +66,12 @@ class Health:
 
 
 class Batch(Protocol):
-    """Spans of one trace, in whatever form they are cheapest to keep."""
+    """Spans and log records of one trace, in whatever form they are cheapest to keep."""
 
     @property
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """How many spans and log records."""
+        ...
 
     @property
     def size(self) -> int:
@@ -83,20 +85,23 @@ class Batch(Protocol):
 
     def spans(self) -> list[Span]: ...
 
+    def logs(self) -> list[Log]: ...
+
 
 @dataclass(frozen=True)
 class Spans:
-    """A batch of spans as they are."""
+    """A batch of spans and log records as they are."""
 
     items: tuple[Span, ...]
+    records: tuple[Log, ...] = ()
 
     @property
     def count(self) -> int:
-        return len(self.items)
+        return len(self.items) + len(self.records)
 
     @property
     def size(self) -> int:
-        return sum(map(size.of, self.items))
+        return sum(map(size.of, self.items)) + sum(map(size.of_log, self.records))
 
     @property
     def main(self) -> bool:
@@ -104,6 +109,9 @@ class Spans:
 
     def spans(self) -> list[Span]:
         return list(self.items)
+
+    def logs(self) -> list[Log]:
+        return list(self.records)
 
 
 class Store(Protocol):

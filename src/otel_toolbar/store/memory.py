@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from otel_toolbar import guard
-from otel_toolbar.model import Span, Trace
+from otel_toolbar.model import Log, Span, Trace
 from otel_toolbar.settings import Settings
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class MemoryStore:
             self._evict()
 
     def _kept(self, entry: _Entry, batch: Batch) -> Batch:
-        """What of a batch the trace has room for.
+        """What of a batch the trace has room for, spans before log records.
 
         What tells what the trace is has room in any case: a SERVER span ends last of all.
         """
@@ -89,10 +89,10 @@ class MemoryStore:
             room = 0
         if batch.count <= room:
             return batch
-        spans = batch.spans()
+        spans, logs = batch.spans(), batch.logs()
         beyond = max(0, self._options.max_spans + _RESERVE - entry.count - room)
         main = [span for span in spans[room:] if span.kind in MAIN_KINDS]
-        return Spans((*spans[:room], *main[:beyond]))
+        return Spans((*spans[:room], *main[:beyond]), tuple(logs[: max(0, room - len(spans))]))
 
     def get(self, trace_id: str) -> Trace | None:
         return self._trace(trace_id, self._live().get(trace_id))
@@ -193,7 +193,7 @@ class MemoryStore:
         from otel_toolbar.insights.summary import summarize  # not before somebody looks
 
         trace = self._trace(trace_id, live)
-        if trace is None or not trace.spans:
+        if trace is None or not (trace.spans or trace.logs):
             return None
         summary = summarize(trace, self._options)
         with self._lock:
@@ -213,10 +213,12 @@ class MemoryStore:
             batches.append(live)
         # Unpacked without the lock: whoever adds a span never waits for whoever looks.
         spans: list[Span] = []
+        logs: list[Log] = []
         for batch in batches:
             try:
                 spans += batch.spans()
+                logs += batch.logs()
             except Exception:
-                guard.failed("reading kept spans")
+                guard.failed("reading a kept batch")
                 dropped += batch.count
-        return Trace.of(trace_id, spans, time.time_ns(), dropped)
+        return Trace.of(trace_id, spans, time.time_ns(), dropped, logs)

@@ -1,7 +1,8 @@
-"""What a span of the model takes in memory, about; of a packed one it is known exactly."""
+"""What a span or log record of the model takes in memory, about; of a packed one it is known exactly."""
 
 from __future__ import annotations
 
+from otel_toolbar.model.log import Log
 from otel_toolbar.model.span import Attributes, Span, Value
 
 SPAN = 1000
@@ -18,6 +19,11 @@ def of(span: Span) -> int:
     """Estimated bytes: texts count, the rest is about the same for every span."""
     events = sum([_ITEM + _all(event.attributes) for event in span.events])
     return SPAN + _all(span.attributes) + events
+
+
+def of_log(log: Log) -> int:
+    """The same of a log record."""
+    return SPAN + _value(log.body, 0) + _all(log.attributes)
 
 
 def _all(attributes: Attributes) -> int:

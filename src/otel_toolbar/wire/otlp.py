@@ -10,9 +10,9 @@ import base64
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from otel_toolbar.model import Event, Kind, Link, Scope, Span, Status, Value
+from otel_toolbar.model import Event, Kind, Link, Log, Scope, Span, Status, Value
 
 MAX_ATTRIBUTES = 1000
 """Attributes of one span, event or resource that are read; more of them are no fact but an attack."""
@@ -35,36 +35,82 @@ class OtlpError(ValueError):
 
 def decode(message: Any) -> list[Span]:
     """The spans of an OTLP/JSON `TracesData` or export request."""
-    spans: list[Span] = []
-    for place, group in _items(message, "resourceSpans", "message"):
+    found = _scoped(message, "resourceSpans", "scopeSpans", "spans")
+    return [_span(span, scope, resource, place) for span, scope, resource, place in found]
+
+
+def decode_logs(message: Any) -> list[Log]:
+    """The log records of an OTLP/JSON `LogsData` or export request, but for those of no trace."""
+    found = _scoped(message, "resourceLogs", "scopeLogs", "logRecords")
+    return [
+        _log(log, scope, resource, place)
+        for log, scope, resource, place in found
+        if log.get("traceId")
+    ]
+
+
+def _scoped(
+    message: Any, by_resource: str, by_scope: str, items: str
+) -> Iterator[tuple[Mapping[str, Any], Scope, dict[str, Value], str]]:
+    """Each item of a message with its scope, resource and place."""
+    for place, group in _items(message, by_resource, "message"):
         resource = _attributes(_map(group.get("resource"), place), place)
-        for inner, scoped in _items(group, "scopeSpans", place):
+        for inner, scoped in _items(group, by_scope, place):
             given = _map(scoped.get("scope"), inner)
             scope = Scope(_text(given.get("name")), _text(given.get("version")))
-            spans += [
-                _span(span, scope, resource, at) for at, span in _items(scoped, "spans", inner)
-            ]
-    return spans
+            for at, item in _items(scoped, items, inner):
+                yield item, scope, resource, at
 
 
 def encode(spans: Iterable[Span]) -> dict[str, Any]:
     """Spans as an OTLP/JSON `TracesData`, grouped by resource and scope."""
+    return {"resourceSpans": _grouped(spans, _encode_span, "scopeSpans", "spans")}
+
+
+def encode_logs(logs: Iterable[Log]) -> dict[str, Any]:
+    """Log records as an OTLP/JSON `LogsData`, grouped by resource and scope."""
+    return {"resourceLogs": _grouped(logs, _encode_log, "scopeLogs", "logRecords")}
+
+
+Item = TypeVar("Item", Span, Log)
+
+
+def _grouped(
+    given: Iterable[Item], encoded: Callable[[Item], dict[str, Any]], by_scope: str, items: str
+) -> list[dict[str, Any]]:
     groups: dict[int, dict[str, Any]] = {}
     scopes: dict[tuple[int, Scope], dict[str, Any]] = {}
-    for span in spans:
-        key = id(span.resource)
+    for item in given:
+        key = id(item.resource)
         group = groups.setdefault(
-            key, {"resource": {"attributes": _encode_all(span.resource)}, "scopeSpans": []}
+            key, {"resource": {"attributes": _encode_all(item.resource)}, by_scope: []}
         )
-        scope = scopes.get((key, span.scope))
+        scope = scopes.get((key, item.scope))
         if scope is None:
-            scope = scopes[key, span.scope] = {
-                "scope": {"name": span.scope.name, "version": span.scope.version},
-                "spans": [],
+            scope = scopes[key, item.scope] = {
+                "scope": {"name": item.scope.name, "version": item.scope.version},
+                items: [],
             }
-            group["scopeSpans"].append(scope)
-        scope["spans"].append(_encode_span(span))
-    return {"resourceSpans": list(groups.values())}
+            group[by_scope].append(scope)
+        scope[items].append(encoded(item))
+    return list(groups.values())
+
+
+def _encode_log(log: Log) -> dict[str, Any]:
+    encoded: dict[str, Any] = {
+        "traceId": log.trace_id,
+        "timeUnixNano": str(log.time),
+        "observedTimeUnixNano": str(log.time),
+        "severityNumber": log.severity,
+        "severityText": log.level,
+        "body": _encode(log.body),
+        "attributes": _encode_all(log.attributes),
+    }
+    if log.span_id is not None:
+        encoded["spanId"] = log.span_id
+    if log.event:
+        encoded["eventName"] = log.event
+    return encoded
 
 
 def _encode_span(span: Span) -> dict[str, Any]:
@@ -149,6 +195,22 @@ def _span(span: Mapping[str, Any], scope: Scope, resource: dict[str, Value], pla
             _integer(span.get(key)) or 0
             for key in ("droppedAttributesCount", "droppedEventsCount", "droppedLinksCount")
         ),
+    )
+
+
+def _log(log: Mapping[str, Any], scope: Scope, resource: dict[str, Value], place: str) -> Log:
+    observed = _time(log.get("observedTimeUnixNano"), f"{place}.observedTimeUnixNano")
+    return Log(
+        trace_id=_id(log.get("traceId"), 32, f"{place}.traceId"),
+        span_id=_id(log["spanId"], 16, f"{place}.spanId") if log.get("spanId") else None,
+        time=_time(log.get("timeUnixNano"), f"{place}.timeUnixNano") or observed,
+        severity=min(max(_integer(log.get("severityNumber")) or 0, 0), 24),
+        level=_text(log.get("severityText")),
+        body=_value(log.get("body"), f"{place}.body"),
+        event=_text(log.get("eventName")),
+        attributes=_attributes(log, place),
+        scope=scope,
+        resource=resource,
     )
 
 

@@ -1,4 +1,4 @@
-"""Spans packed into one bytes object, for keeping them while nobody looks.
+"""Spans and log records packed into bytes, for keeping them while nobody looks.
 
 Kept as objects, a trace costs more than to record it: some hundred objects that the garbage collector
 goes through and that are freed one by one when the trace is evicted. Packed, it is one object of which
@@ -17,7 +17,7 @@ from typing import Any, cast
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
-from otel_toolbar.model import Event, Kind, Link, Scope, Span, Status, Value
+from otel_toolbar.model import Event, Kind, Link, Log, Scope, Span, Status, Value
 
 from . import sdk
 
@@ -30,34 +30,42 @@ _STATUSES = (Status.UNSET, Status.OK, Status.ERROR)
 
 @dataclass(frozen=True)
 class Packed:
-    """Ended spans of one trace. `main`: a request, job or message is among them."""
+    """Ended spans and log records of one trace. `main`: a request, job or message is among them."""
 
     data: bytes
+    logged: bytes
+    """The log records, empty when there are none."""
     count: int
     main: bool
 
     @property
     def size(self) -> int:
-        return len(self.data)
+        return len(self.data) + len(self.logged)
 
     def spans(self) -> list[Span]:
         """The spans as the model has them, in the order in which they were packed."""
         return [_unpacked(*fields) for fields in marshal.loads(self.data)]  # noqa: S302 - our own
 
+    def logs(self) -> list[Log]:
+        """The log records likewise."""
+        fields = marshal.loads(self.logged) if self.logged else ()  # noqa: S302 - our own
+        return [_unpacked_log(*each) for each in fields]
+
 
 @dataclass(frozen=True)
 class Running:
-    """Spans of one trace that are still written: packed at the moment when somebody looks."""
+    """What of one trace is still written: packed at the moment when somebody looks."""
 
     items: Sequence[Any]
+    logged: Sequence[Any] = ()
 
     @property
     def count(self) -> int:
-        return len(self.items)
+        return len(self.items) + len(self.logged)
 
     @property
     def size(self) -> int:
-        return pack(self.items).size
+        return pack(self.items, self.logged).size
 
     @property
     def main(self) -> bool:
@@ -66,9 +74,12 @@ class Running:
     def spans(self) -> list[Span]:
         return pack(self.items).spans()
 
+    def logs(self) -> list[Log]:
+        return pack((), self.logged).logs()
 
-def pack(spans: Sequence[Any]) -> Packed:
-    """Pack spans: `ReadableSpan`s, or light spans, which can make one of themselves.
+
+def pack(spans: Sequence[Any], logs: Sequence[Any] = ()) -> Packed:
+    """Pack spans and log records: the SDK's, or light ones.
 
     Other threads may write them meanwhile: each dict and list is gone through in one step of C, which
     no other thread comes between.
@@ -78,15 +89,25 @@ def pack(spans: Sequence[Any]) -> Packed:
     except (ValueError, AttributeError, TypeError):
         # A value that OpenTelemetry does not know, set by the app, or an SDK built otherwise.
         data = marshal.dumps([_plain_fields(span) for span in spans])
-    return Packed(data, len(spans), _has_main(spans))
+    logged = marshal.dumps([_log_fields(log) for log in logs]) if logs else b""
+    return Packed(data, logged, len(spans) + len(logs), _has_main(spans))
 
 
-def by_trace(spans: Sequence[Any]) -> dict[str, list[Any]]:
-    """Spans by their trace's id, in 32 hex digits."""
-    groups: dict[int, list[Any]] = {}
+def by_trace(spans: Sequence[Any], logs: Sequence[Any] = ()) -> dict[str, Running]:
+    """Spans and log records by their trace's id, in 32 hex digits; those of no trace are left out."""
+    groups: dict[int, tuple[list[Any], list[Any]]] = {}
     for span in spans:
-        groups.setdefault(span.get_span_context().trace_id, []).append(span)
-    return {f"{trace_id:032x}": group for trace_id, group in groups.items()}
+        groups.setdefault(span.get_span_context().trace_id, ([], []))[0].append(span)
+    for log in logs:
+        context = _context_of(log)
+        if context is not None and context.trace_id:
+            groups.setdefault(context.trace_id, ([], []))[1].append(log)
+    return {f"{trace_id:032x}": Running(*group) for trace_id, group in groups.items()}
+
+
+def _context_of(log: Any) -> Any:
+    """Where a log record belongs: its ids, or None."""
+    return getattr(log, "log_record", None) or log.context
 
 
 def _has_main(spans: Sequence[Any]) -> bool:
@@ -245,6 +266,59 @@ def _unpacked(
     )
 
 
+def _log_fields(log: Any) -> tuple[Any, ...]:
+    """What is kept of a log record, values made plain."""
+    given = getattr(log, "log_record", None)
+    if given is None:
+        context, scope, event = log.context, log.scope, log.event
+        said = log.time, log.severity, log.level, log.body, log.attributes
+    else:
+        context, scope, event = given, log.instrumentation_scope, given.event_name
+        severity = given.severity_number.value if given.severity_number else 0
+        at = given.timestamp or given.observed_timestamp
+        said = at, severity, given.severity_text, given.body, given.attributes
+    at, severity, level, body, attributes = said
+    return (
+        context.trace_id,
+        context.span_id or 0,
+        at or 0,
+        severity,
+        level or "",
+        _plain_value(body),
+        event or "",
+        *_named(scope),
+        _resources.number(log.resource),
+        _plain(attributes),
+    )
+
+
+def _unpacked_log(
+    trace_id: int,
+    span_id: int,
+    at: int,
+    severity: int,
+    level: str,
+    body: Any,
+    event: str,
+    scope: str,
+    version: str,
+    resource: int,
+    attributes: dict[str, Any],
+) -> Log:
+    return Log(
+        trace_id=f"{trace_id:032x}",
+        span_id=f"{span_id:016x}" if span_id else None,
+        time=at,
+        severity=severity,
+        level=level,
+        body=sdk.value(body),
+        event=event,
+        attributes=sdk.attributes(attributes),
+        scope=_scope(scope, version),
+        resource=_resources.attributes(resource),
+    )
+
+
 @lru_cache(maxsize=256)
 def _scope(name: str, version: str) -> Scope:
     return Scope(name, version)
@@ -276,7 +350,7 @@ class _Resources:
 
     def _add(self, resource: Any) -> int:
         number = next(self._free)
-        self._known[number] = resource, sdk.attributes(resource.attributes)
+        self._known[number] = resource, sdk.attributes(getattr(resource, "attributes", None))
         return self._numbers.setdefault(id(resource), number)
 
 

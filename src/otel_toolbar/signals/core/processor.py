@@ -19,7 +19,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otel_toolbar import guard, semconv
 
-from . import foreign, light
+from . import foreign, light, logs
 from . import record as records
 
 MAX_LIVE = 2000
@@ -34,7 +34,8 @@ KEPT_BACK = 500
 INLINE = 200
 """Light spans converted where the request ends; more of them are converted in a thread."""
 
-Export = Callable[[Sequence[Any]], Any]
+Export = Callable[[Sequence[Any], Sequence[Any]], Any]
+"""Takes ended spans and log records."""
 
 
 _open: dict[int, records.Record] = {}
@@ -100,7 +101,7 @@ def set_clean(span: Span, attributes: Mapping[str, AttributeValue]) -> None:
 
 
 class ToolbarProcessor(SpanProcessor):
-    """See the module. `export` takes ended spans; it must be quick and must not raise."""
+    """See the module. `export` must be quick and must not raise."""
 
     def __init__(self, export: Export) -> None:
         self._export = export
@@ -135,16 +136,22 @@ class ToolbarProcessor(SpanProcessor):
                 return
             record = _open.pop(context.span_id, None)
             if record is None:
-                self._export((span,))
+                self._export((span,), ())
             else:
+                logged = logs.placed(record)
+                logs.tell_others(logged)
                 # Its own span first: of a trace that is too large the rest is dropped.
-                self._export((span, *record.ended, *self._drain(record)))
+                self._export((span, *record.ended, *self._drain(record)), logged)
         except Exception:
             guard.failed("end of a span")
 
     def otel_toolbar_take_all(self, spans: Sequence[light.LightSpan]) -> None:
         """Take ended light spans, many at once; they are converted when somebody looks."""
-        self._export(spans)
+        self._export(spans, ())
+
+    def take_logs(self, taken: Sequence[Any]) -> None:
+        """Take log records that no running request holds."""
+        self._export((), taken)
 
     def start_afresh(self) -> None:
         """Forget what runs in the parent of this forked process."""
@@ -152,23 +159,25 @@ class ToolbarProcessor(SpanProcessor):
         self._draining.clear()
         _open.clear()
 
-    def live(self) -> list[Any]:
-        """The spans that run at this moment, and ended ones of running requests, as they are.
+    def live(self) -> tuple[list[Any], list[Any]]:
+        """The spans that run, and ended ones and log records of running requests, as they are.
 
         Their writers may go on writing them: read them through `wire.packed`.
         """
         running: list[Any] = list(self._live.values())
+        logged: list[Any] = []
         for record in list(_open.values()):
             running += record.ended
             running += record.spans
-        return running
+            logged += [log for log in record.logs if logs.trace_id(log)]
+        return running, logged
 
     def _keep_back(self, record: records.Record, span: ReadableSpan) -> None:
         """Keep a span of a running request until its SERVER span ends: one hand-over for all."""
         record.ended.append(span)
         if len(record.ended) >= KEPT_BACK:
             ended, record.ended = record.ended, []
-            self._export(ended)
+            self._export(ended, ())
 
     def _remember(self, span: Span) -> None:
         live = self._live

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import SpanContext
 from opentelemetry.util.types import AttributeValue
@@ -41,8 +41,9 @@ class Record:
     """One request while it is written.
 
     `server` is the SERVER span, None until the framework or we have made it. `spans` are its light
-    spans in order of start, running ones too, at most `limit` of them; beyond that they are counted
-    in `dropped`. `closed` says that the SERVER span has ended: what comes later is detached work.
+    spans in order of start, running ones too, `logs` what was logged, each at most `limit`; beyond that
+    they are counted in `dropped`. `closed` says that the SERVER span has ended: what comes later is
+    detached work.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Record:
         "ends_for_all",
         "later",
         "limit",
+        "logs",
         "resource",
         "route",
         "server",
@@ -73,6 +75,8 @@ class Record:
         self.trace_id = 0
         """Of the SERVER span; 0 before there is one."""
         self.spans: list[LightSpan] = []
+        self.logs: list[Any] = []
+        """Light log records, and the SDK's."""
         self.ended: list[ReadableSpan] = []
         """SDK spans that have ended, kept back to be handed on together with the SERVER span."""
         self.subjects: dict[str, Subject] = {}
@@ -101,6 +105,13 @@ class Record:
         """Take a light span that has started, or count it when there are too many."""
         if len(self.spans) < self.limit:
             self.spans.append(span)
+        else:
+            self.dropped += 1
+
+    def keep_log(self, log: Any) -> None:
+        """Take a log record, or count it when there are too many."""
+        if len(self.logs) < self.limit:
+            self.logs.append(log)
         else:
             self.dropped += 1
 
