@@ -196,6 +196,16 @@ EXCEPTION_MESSAGE = _standard("exception.message", "string", "Its text, secrets 
 EXCEPTION_STACKTRACE = _standard("exception.stacktrace", "string", "Its traceback.")
 EXCEPTION_ESCAPED = _standard("exception.escaped", "string", "Whether it left the span's scope.")
 
+# Log records.
+LOGGER_NAME = _own("toolbar.logger.name", "string", "Logger that was called.")
+LOG_TEMPLATE = _own(
+    "log.record.template", "string", "The message before its arguments were put in."
+)
+LOG_ARGUMENTS = _own("log.record.arguments", "string[]", "Its arguments, masked, cut; 32 at most.")
+LOG_EXTRA = _own(
+    "log.record.extra.", "string", "Values of `extra=` by name, masked, cut; numbers as they are."
+)
+
 # The resource.
 SERVICE_NAME = _standard("service.name", "string", "Name of the service.")
 PROCESS_PID = _standard("process.pid", "int", "Process id.")

@@ -46,7 +46,16 @@ async def test_the_history(runtime: Runtime) -> None:
 
 
 async def test_a_trace_with_each_panel(runtime: Runtime) -> None:
-    for panel in ("trace", "request", "response", "headers", "timing", "queries", "unknown"):
+    for panel in (
+        "trace",
+        "request",
+        "response",
+        "headers",
+        "timing",
+        "queries",
+        "logs",
+        "unknown",
+    ):
         done = await get(runtime, f"/_toolbar/t/{TRACE}", f"panel={panel}".encode())
         assert done.status == 200
         assert b"&lt;b&gt;orders" in done.body

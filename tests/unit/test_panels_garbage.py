@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from otel_toolbar import panels, semconv
 from otel_toolbar.insights.summary import summarize
-from otel_toolbar.model import Event, Kind, Link, Scope, Span, Status, Trace
+from otel_toolbar.model import Event, Kind, Link, Log, Scope, Span, Status, Trace
 from otel_toolbar.panels.contract import Badge
 from otel_toolbar.panels.trace.view import span_view
 from otel_toolbar.settings import Settings
@@ -83,14 +83,29 @@ spans = st.builds(
 )
 
 
+logs = st.builds(
+    Log,
+    trace_id=st.just("a" * 32),
+    span_id=st.none() | st.sampled_from(IDS),
+    time=times,
+    severity=st.integers(-3, 30),
+    level=texts,
+    body=values,
+    event=texts,
+    attributes=attributes,
+    scope=st.builds(Scope, texts, texts),
+    resource=attributes,
+)
+
+
 def plain(value: Any) -> Any:
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
 
 
 @settings(max_examples=EXAMPLES // 10, deadline=None)
-@given(st.lists(spans, max_size=6), times)
-def test_no_trace_breaks_a_panel(parts: list[Span], now: int) -> None:
-    trace = Trace.of("a" * 32, parts, now)
+@given(st.lists(spans, max_size=6), st.lists(logs, max_size=3), times)
+def test_no_trace_breaks_a_panel(parts: list[Span], said: list[Log], now: int) -> None:
+    trace = Trace.of("a" * 32, parts, now, logs=said)
     options = Settings()
     json.dumps(plain(summarize(trace, options)), allow_nan=False)
     found = panels.views(panels.load(), trace, options)

@@ -21,11 +21,15 @@ from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_D
 from otel_toolbar import guard, semconv, settings
 from otel_toolbar.intake.exporter import StoreExporter
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals.core import logs, masking
+from otel_toolbar.signals.core import logs as log_records
+from otel_toolbar.signals.core import masking
 from otel_toolbar.signals.core.processor import ToolbarProcessor
 from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
 from otel_toolbar.wire import packed
+
+SIGNALS = ("queries", "logs")
+"""What the setting `SIGNALS` chooses from."""
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
 """Values of `deployment.environment.name` under which `ENABLED=auto` is off."""
@@ -131,7 +135,7 @@ def warn_of(complaints: Sequence[str]) -> None:
 
 
 def _hook_in(runtime: Runtime) -> None:
-    from otel_toolbar.signals import frameworks, queries
+    from otel_toolbar.signals import frameworks, logs, queries
 
     from . import exporters, providers, servers
 
@@ -140,20 +144,23 @@ def _hook_in(runtime: Runtime) -> None:
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forked)
     masking.configure(options)
-    logs.take_with(runtime.processor.take_logs)
+    log_records.take_with(runtime.processor.take_logs)
     providers.watch(runtime)
     servers.hook()
-    wanted = settings.selected(options.signals, ("queries",))
+    wanted = settings.selected(options.signals, SIGNALS)
     if "queries" in wanted:
         queries.install(options)
+    if "logs" in wanted:
+        logs.install()
     frameworks.install()
 
 
 def _hook_out() -> None:
     """Take out what would emit spans of its own. The other hooks look at `enabled`, or only pass on."""
-    from otel_toolbar.signals import queries
+    from otel_toolbar.signals import logs, queries
 
     queries.uninstall()
+    logs.uninstall()
 
 
 def _forked() -> None:

@@ -187,7 +187,7 @@ class LightSpan(Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        facts = _of_exception(exception) | {semconv.EXCEPTION_ESCAPED: str(escaped)}
+        facts = of_exception(exception) | {semconv.EXCEPTION_ESCAPED: str(escaped)}
         self.add_event(semconv.EXCEPTION_EVENT, facts | dict(attributes or {}), timestamp)
 
     def end(self, end_time: int | None = None) -> None:
@@ -260,10 +260,11 @@ def exception_type(kind: type[BaseException]) -> str:
 
 def record_exception(span: Span, error: BaseException) -> None:
     """Add an exception to a span as an event, secrets in its text masked."""
-    span.add_event(semconv.EXCEPTION_EVENT, _of_exception(error))
+    span.add_event(semconv.EXCEPTION_EVENT, of_exception(error))
 
 
-def _of_exception(error: BaseException) -> dict[str, Any]:
+def of_exception(error: BaseException, stacktrace: str | None = None) -> dict[str, Any]:
+    """The attributes `exception.*`, masked; `stacktrace` is the traceback where it is known already."""
     try:
         said = str(error)
     except Exception:  # code of others
@@ -271,7 +272,9 @@ def _of_exception(error: BaseException) -> dict[str, Any]:
     return {
         semconv.EXCEPTION_TYPE: exception_type(type(error)),
         semconv.EXCEPTION_MESSAGE: masking.text(said),
-        semconv.EXCEPTION_STACKTRACE: masking.text("".join(traceback.format_exception(error))),
+        semconv.EXCEPTION_STACKTRACE: masking.text(
+            stacktrace or "".join(traceback.format_exception(error))
+        ),
     }
 
 

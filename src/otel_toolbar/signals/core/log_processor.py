@@ -22,6 +22,7 @@ class ToolbarLogProcessor(LogRecordProcessor):
         try:
             if records.is_excluded():
                 return
+            logs.count_one_from_the_sdk()
             given = log_record.log_record
             _mask(given)
             record = records.current()

@@ -7,8 +7,9 @@ SDK comes in by `log_processor`.
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable, Sequence
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -55,8 +56,9 @@ class LightLog:
         attributes: dict[str, Any],
         scope: InstrumentationScope,
         event: str = "",
+        time: int | None = None,
     ) -> None:
-        self.time = time.time_ns()
+        self.time = time or time_ns()
         self.severity = severity
         self.level = level
         self.body = body
@@ -65,6 +67,32 @@ class LightLog:
         self.event = event
         self.context: SpanContext | None = None
         self.resource: Resource | None = None
+
+
+class _Here(threading.local):
+    from_the_sdk = 0
+
+
+_here = _Here()
+
+
+def from_the_sdk() -> int:
+    """How many log records the SDK has emitted in this thread: tells whether one just was."""
+    return _here.from_the_sdk
+
+
+def count_one_from_the_sdk() -> None:
+    _here.from_the_sdk += 1
+
+
+def wanted() -> bool:
+    """False where a log record would reach nobody, so that it need not be made."""
+    record = records.current()
+    if record is not None and not record.closed:
+        return record.has_room_for_log()
+    if record is None and records.is_excluded():
+        return False
+    return trace.get_current_span().get_span_context().is_valid or bool(_others())
 
 
 def emit(log: LightLog) -> None:
@@ -103,10 +131,10 @@ def trace_id(log: Any) -> int:
 
 def tell_others(logs: Sequence[Any]) -> None:
     """Give light log records, as the SDK's, to the processors that are not ours."""
-    provider = get_logger_provider()
-    others = [each for each in processors(provider) if not hasattr(each, OURS)]
+    others = _others()
     if not others:
         return
+    provider = get_logger_provider()
     for log in logs:
         if not isinstance(log, LightLog):
             continue  # it came from there
@@ -116,6 +144,11 @@ def tell_others(logs: Sequence[Any]) -> None:
                 processor.on_emit(converted)
         except Exception:
             guard.failed("handing on a log record")
+
+
+def _others() -> list[Any]:
+    found = processors(get_logger_provider())
+    return [each for each in found if not hasattr(each, OURS)]
 
 
 def processors(provider: Any) -> Sequence[Any]:

@@ -243,10 +243,11 @@ _PEM = re.compile(
     re.DOTALL,
 )
 _CARD = re.compile(r"(?<![\w.\-])[2-6](?:[ \-]?\d){12,18}(?![\w\-])")
-_PAIR = re.compile(
-    r"""(?<![\w\-])([\w\-]{2,64})(["')\]]{0,2}\s{0,3}(?:=>|:=|==|=|:(?!:))\s{0,3})
-    ("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|\([^)]*\)?|[^\s,;&"')\]}]+)""",
-    re.VERBOSE | re.DOTALL,
+_NAME = re.compile(
+    r"""(?<![\w\-])([\w\-]{2,64})["')\]]{0,2}\s{0,3}(?:=>|:=|==|=|:(?!:))\s{0,3}""",
+)
+_VALUE = re.compile(
+    r"""("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|\([^)]*\)?|[^\s,;&"')\]}]+)""", re.DOTALL
 )
 _PAIR_HINTS = re.compile(
     r"pass|pwd|secret|token|auth|cookie|credential|creds|session|key|csrf|xsrf|jwt|otp|ssn|cvv|cvc|pin"
@@ -305,15 +306,20 @@ def _has_pair(given: str) -> bool:
 
 
 def _mask_pairs(given: str) -> str:
-    return _PAIR.sub(_mask_pair, given)
-
-
-def _mask_pair(match: re.Match[str]) -> str:
-    name, between, found = match.groups()
-    if not is_secret(name) or _NOT_SECRET.fullmatch(found):
-        return match[0]
-    around = found[0] if found[0] in "\"'" else ""
-    return f"{name}{between}{around}{MASK}{around}"
+    """Values of secret names. What another name stands for may itself be a pair: `Error: token=...`."""
+    parts: list[str] = []
+    done = 0
+    for name in _NAME.finditer(given):
+        if name.start() < done or not is_secret(name[1]):
+            continue
+        value = _VALUE.match(given, name.end())
+        if value is None or _NOT_SECRET.fullmatch(value[0]):
+            continue
+        around = value[0][0] if value[0][0] in "\"'" else ""
+        parts += (given[done : name.end()], around, MASK, around)
+        done = value.end()
+    parts.append(given[done:])
+    return "".join(parts)
 
 
 _NOT_SECRET = re.compile(

@@ -108,12 +108,17 @@ class Record:
         else:
             self.dropped += 1
 
+    def has_room_for_log(self) -> bool:
+        """False when there are too many log records already: the one to come is counted as dropped."""
+        if len(self.logs) < self.limit:
+            return True
+        self.dropped += 1
+        return False
+
     def keep_log(self, log: Any) -> None:
         """Take a log record, or count it when there are too many."""
-        if len(self.logs) < self.limit:
+        if self.has_room_for_log():
             self.logs.append(log)
-        else:
-            self.dropped += 1
 
     def summary(self) -> dict[str, AttributeValue]:
         """The SERVER span's summary of all subjects, empty ones as zero."""
