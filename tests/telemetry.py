@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from opentelemetry.sdk.trace.sampling import Sampler
 
 from otel_toolbar.intake.exporter import StoreExporter
 from otel_toolbar.settings import Settings
+from otel_toolbar.signals import frameworks
 from otel_toolbar.signals.core.processor import RecordEverything, ToolbarProcessor
 from otel_toolbar.signals.server import Exchange, detect
 from otel_toolbar.store.memory import MemoryStore
@@ -35,6 +37,12 @@ VOLATILE = {
     "exception.stacktrace",
 }
 """Attributes that differ from run to run, or with every edit of a test."""
+
+
+@cache
+def hook_frameworks() -> None:
+    """Put the frameworks' hooks in as `distro` does, once a process."""
+    frameworks.install()
 
 
 @dataclass

@@ -194,6 +194,17 @@ EXCEPTION_EVENT = "exception"
 EXCEPTION_TYPE = _standard("exception.type", "string", "Class of the exception.")
 EXCEPTION_MESSAGE = _standard("exception.message", "string", "Its text, secrets masked.")
 EXCEPTION_STACKTRACE = _standard("exception.stacktrace", "string", "Its traceback.")
+EXCEPTION_HANDLED = _own(
+    "toolbar.exception.handled",
+    "boolean",
+    "True when an exception handler of the app or of its framework made the response of it.",
+)
+EXCEPTION_LOCALS = _own(
+    "toolbar.exception.locals",
+    "string[]",
+    "Local variables of the app's frames, innermost first, as `file:line name = value`, masked, cut;"
+    " with `CAPTURE=locals` only.",
+)
 EXCEPTION_ESCAPED = _standard("exception.escaped", "string", "Whether it left the span's scope.")
 
 # Log records.

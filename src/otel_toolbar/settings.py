@@ -80,6 +80,13 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def _captures(text: str) -> tuple[str, ...]:
+    words = _words(text)
+    if set(words) - set(CAPTURES):
+        raise SettingError(f"allowed: {', '.join(CAPTURES)}")
+    return words
+
+
 def _patterns(text: str) -> tuple[str, ...]:
     words = _words(text)
     for word in words:
@@ -114,6 +121,9 @@ def _editor(text: str) -> str:
         return word
     raise SettingError(f"allowed: {', '.join(EDITORS)}, or a URL with {{path}} and {{line}}")
 
+
+CAPTURES = ("locals",)
+"""What `CAPTURE` can name."""
 
 EDITORS = {
     "vscode": "vscode://file{path}:{line}",
@@ -166,6 +176,9 @@ class Settings:
     )
     panels: tuple[str, ...] = _setting((), _words, "Panels shown: a list, or `+a,-b`.", "all")
     signals: tuple[str, ...] = _setting((), _words, "Signals captured: a list, or `+a,-b`.", "all")
+    capture: tuple[str, ...] = _setting(
+        (), _captures, "Deep captures: `locals`, local variables with every exception.", "none"
+    )
     stacks: bool = _setting(True, _boolean, "Record the app's whole stack of each query.")
     value_length: int = _setting(1024, _positive, "Characters kept of a captured value.")
     mask: tuple[str, ...] = _setting(

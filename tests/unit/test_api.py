@@ -116,7 +116,7 @@ async def test_one_trace_with_its_panels(call: Call) -> None:
     found = json.loads((await call(f"traces/{TRACE}")).body)
     assert found["trace_id"] == TRACE
     assert [panel["id"] for panel in found["panels"]] == [
-        "trace", "request", "response", "headers", "timing", "queries", "logs",
+        "trace", "request", "response", "headers", "timing", "queries", "logs", "errors",
     ]  # fmt: skip
     for panel in found["panels"]:
         assert set(panel) == {"id", "title", "badge", "level"}

@@ -16,11 +16,18 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Mount, Route
 
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals import frameworks
 from otel_toolbar.store.base import Query
-from tests.telemetry import Telemetry, exchange, http_scope, made_global, telemetry, watched
+from tests.telemetry import (
+    Telemetry,
+    exchange,
+    hook_frameworks,
+    http_scope,
+    made_global,
+    telemetry,
+    watched,
+)
 
-frameworks.install()
+hook_frameworks()
 
 
 @pytest.fixture

@@ -12,12 +12,20 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
 
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals import frameworks, queries
+from otel_toolbar.signals import queries
 from otel_toolbar.store.base import Query
-from tests.telemetry import Telemetry, exchange, http_scope, made_global, telemetry, watched
+from tests.telemetry import (
+    Telemetry,
+    exchange,
+    hook_frameworks,
+    http_scope,
+    made_global,
+    telemetry,
+    watched,
+)
 
 SECRET = "hunter2hunter2"
-frameworks.install()
+hook_frameworks()
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ from otel_toolbar.distro import providers
 from otel_toolbar.distro.asgi import ToolbarApp
 from otel_toolbar.distro.runtime import Runtime
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals import frameworks, queries
+from otel_toolbar.signals import queries
 from otel_toolbar.store.base import Query
-from tests.telemetry import exchange, http_scope, made_global
+from tests.telemetry import exchange, hook_frameworks, http_scope, made_global
 
-frameworks.install()
+hook_frameworks()
 
 
 @pytest.fixture

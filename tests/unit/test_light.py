@@ -17,20 +17,20 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
 from opentelemetry.trace import Status, StatusCode
 
 from otel_toolbar import export
-from otel_toolbar.signals import frameworks
 from otel_toolbar.signals.core.light import LightSpan
 from otel_toolbar.store.base import Query
 from tests.telemetry import (
     Exchanged,
     Telemetry,
     exchange,
+    hook_frameworks,
     http_scope,
     made_global,
     telemetry,
     watched,
 )
 
-frameworks.install()
+hook_frameworks()
 
 
 @pytest.fixture

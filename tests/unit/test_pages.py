@@ -54,6 +54,7 @@ async def test_a_trace_with_each_panel(runtime: Runtime) -> None:
         "timing",
         "queries",
         "logs",
+        "errors",
         "unknown",
     ):
         done = await get(runtime, f"/_toolbar/t/{TRACE}", f"panel={panel}".encode())

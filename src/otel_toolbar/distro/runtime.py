@@ -21,8 +21,8 @@ from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_D
 from otel_toolbar import guard, semconv, settings
 from otel_toolbar.intake.exporter import StoreExporter
 from otel_toolbar.settings import Settings
+from otel_toolbar.signals.core import exceptions, masking
 from otel_toolbar.signals.core import logs as log_records
-from otel_toolbar.signals.core import masking
 from otel_toolbar.signals.core.processor import ToolbarProcessor
 from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
@@ -144,6 +144,7 @@ def _hook_in(runtime: Runtime) -> None:
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forked)
     masking.configure(options)
+    exceptions.configure(options)
     log_records.take_with(runtime.processor.take_logs)
     providers.watch(runtime)
     servers.hook()

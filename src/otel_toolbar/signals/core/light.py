@@ -12,7 +12,6 @@ import os
 import random
 import threading
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -36,7 +35,7 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 from otel_toolbar import guard, semconv
 
-from . import masking
+from . import exceptions, masking
 from . import record as records
 
 T = TypeVar("T")
@@ -187,7 +186,7 @@ class LightSpan(Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        facts = of_exception(exception) | {semconv.EXCEPTION_ESCAPED: str(escaped)}
+        facts = exceptions.described(exception) | {semconv.EXCEPTION_ESCAPED: str(escaped)}
         self.add_event(semconv.EXCEPTION_EVENT, facts | dict(attributes or {}), timestamp)
 
     def end(self, end_time: int | None = None) -> None:
@@ -250,32 +249,6 @@ class LightSpan(Span):
             end_time=self.end_time,
             instrumentation_scope=self.instrumentation_scope,
         )
-
-
-def exception_type(kind: type[BaseException]) -> str:
-    """The name of an exception class as `exception.type` and `error.type` have it."""
-    module = kind.__module__
-    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
-
-
-def record_exception(span: Span, error: BaseException) -> None:
-    """Add an exception to a span as an event, secrets in its text masked."""
-    span.add_event(semconv.EXCEPTION_EVENT, of_exception(error))
-
-
-def of_exception(error: BaseException, stacktrace: str | None = None) -> dict[str, Any]:
-    """The attributes `exception.*`, masked; `stacktrace` is the traceback where it is known already."""
-    try:
-        said = str(error)
-    except Exception:  # code of others
-        said = "<exception str() failed>"
-    return {
-        semconv.EXCEPTION_TYPE: exception_type(type(error)),
-        semconv.EXCEPTION_MESSAGE: masking.text(said),
-        semconv.EXCEPTION_STACKTRACE: masking.text(
-            stacktrace or "".join(traceback.format_exception(error))
-        ),
-    }
 
 
 def masked_status(status: Status) -> Status:

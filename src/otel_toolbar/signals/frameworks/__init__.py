@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from . import fastapi, routes
+from . import fastapi, handled, routes
 
 
 def install() -> None:
     """Put the hooks in; each takes effect when its framework is imported."""
     routes.install()
     fastapi.install()
+    handled.install()

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, cast
 
 from otel_toolbar import semconv
-from otel_toolbar.signals.core import light, masking
+from otel_toolbar.signals.core import exceptions, masking
 
 MAX_EXTRA = 32
 """Values of `extra=` and arguments that are kept."""
@@ -109,6 +109,6 @@ def _add_extra(found: dict[str, Any], given: dict[Any, Any], but: str = "") -> N
 
 def _add_exception(found: dict[str, Any], record: logging.LogRecord, error: BaseException) -> None:
     if record.exc_text:  # a handler's formatter has made it
-        found |= light.of_exception(error, record.exc_text)
+        found |= exceptions.described(error, record.exc_text)
     else:
-        found |= light.of_exception(error)
+        found |= exceptions.described(error)

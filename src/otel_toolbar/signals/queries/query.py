@@ -11,9 +11,8 @@ from otel_toolbar import guard, semconv
 from otel_toolbar.insights.fingerprint import Statement
 from otel_toolbar.insights.n_plus_one import Detector, is_bulk
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals.core import callsite, light
+from otel_toolbar.signals.core import callsite, exceptions, light
 from otel_toolbar.signals.core import record as records
-from otel_toolbar.signals.core.light import exception_type
 from otel_toolbar.version import VERSION
 
 from . import database, loading
@@ -109,12 +108,12 @@ class Query:
         """The statement, or fetching from it, has raised."""
         if not self._running:
             return
-        self._span.set_attribute(semconv.ERROR_TYPE, exception_type(type(error)))
+        self._span.set_attribute(semconv.ERROR_TYPE, exceptions.type_name(type(error)))
         code = database.error_code(error)
         if code:
             self._span.set_attribute(semconv.DB_RESPONSE_STATUS_CODE, code)
         self._span.set_status(StatusCode.ERROR)
-        light.record_exception(self._span, error)
+        exceptions.record(self._span, error)
         self._finish()
 
     def fetched(self, rows: int) -> None:

@@ -19,9 +19,8 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from otel_toolbar import guard, semconv
-from otel_toolbar.signals.core import processor
+from otel_toolbar.signals.core import exceptions, processor
 from otel_toolbar.signals.core import record as records
-from otel_toolbar.signals.core.light import exception_type, record_exception
 from otel_toolbar.version import VERSION
 
 from . import attributes, route
@@ -145,7 +144,7 @@ class Exchange:
             span.set_attribute(semconv.ERROR_TYPE, str(self._status))
             span.set_status(StatusCode.ERROR)
         for error in _fastapi_errors(self._scope)[-1:]:
-            record_exception(span, error)
+            exceptions.record(span, error)
 
     def _begin(self, *, of_another: bool) -> None:
         """Take or make the SERVER span. `of_another`: the server gave us another request's context."""
@@ -226,9 +225,9 @@ class Exchange:
                 self._start_own_span()
             span = self._own
             if span is not None and span.is_recording():
-                span.set_attribute(semconv.ERROR_TYPE, exception_type(type(error)))
+                span.set_attribute(semconv.ERROR_TYPE, exceptions.type_name(type(error)))
                 span.set_status(StatusCode.ERROR)
-                record_exception(span, error)
+                exceptions.record(span, error)
         except Exception:
             guard.failed("error of a request")
 
