@@ -166,6 +166,27 @@ QUERY_DUPLICATE = _own(
 QUERY_PARAMETERS_MORE = _own(
     "toolbar.query.parameters.more", "int", "Parameters beyond the 32 that are shown."
 )
+# What hints about results rest on.
+QUERY_COLUMNS = _own("toolbar.query.columns", "int", "Columns of the result.", "{column}")
+QUERY_ROW_SIZE = _own(
+    "toolbar.query.row_size", "int", "About the size of the first row that was fetched.", "By"
+)
+QUERY_LOADED = _own(
+    "toolbar.query.loaded",
+    "string[]",
+    "`Model.attribute` that the ORM loaded with the query; keys left out. With the signal `loads`.",
+)
+QUERY_UNREAD = _own(
+    "toolbar.query.unread",
+    "string[]",
+    "Those of them, and the relationship loaded eagerly, that the request did not read.",
+)
+TRANSACTION_DURATION = _own(
+    "transaction.duration",
+    "double",
+    "On what ends a transaction or savepoint: from its first statement until that has been done.",
+    "s",
+)
 N_PLUS_ONE = _own("toolbar.n_plus_one", "boolean", "This query repeats one of the same place.")
 N_PLUS_ONE_GROUP = _own(
     "toolbar.n_plus_one.group", "string", "16 hex digits over fingerprint and call site."

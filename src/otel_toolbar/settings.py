@@ -175,7 +175,13 @@ class Settings:
         "none",
     )
     panels: tuple[str, ...] = _setting((), _words, "Panels shown: a list, or `+a,-b`.", "all")
-    signals: tuple[str, ...] = _setting((), _words, "Signals captured: a list, or `+a,-b`.", "all")
+    signals: tuple[str, ...] = _setting(
+        (),
+        _words,
+        "Signals captured: a list, or `+a,-b`. `loads` is off unless named: it tells which attributes that"
+        " the ORM loaded were read.",
+        "all but loads",
+    )
     capture: tuple[str, ...] = _setting(
         (), _captures, "Deep captures: `locals`, local variables with every exception.", "none"
     )
@@ -246,16 +252,20 @@ def load(
     return replace(Settings(), **values), complaints
 
 
-def selected(choice: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+def selected(
+    choice: tuple[str, ...], known: tuple[str, ...], off: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """The names of `known` that a `PANELS` or `SIGNALS` value selects, in the order of `known`.
 
-    An empty choice selects all; `+a,-b` changes that; plain names are the whole list.
+    An empty choice selects all but those that are `off` unless named; `+a,-b` changes that; plain
+    names are the whole list.
     """
     plain = {name for name in choice if name[0] not in "+-"}
     removed = {name[1:] for name in choice if name[0] == "-"}
     added = {name[1:] for name in choice if name[0] == "+"}
+    by_default = {name for name in known if name not in off and not plain}
     return tuple(
-        name for name in known if (not plain or name in plain | added) and name not in removed
+        name for name in known if name in by_default | plain | added and name not in removed
     )
 
 

@@ -72,9 +72,7 @@ FROM customers \n\
 WHERE customers.id = ?\
 """,
                     "db.response.returned_rows": 1,
-                    "db.system.name": "sqlite",
-                    "toolbar.query.fingerprint": "81d7aa9616c7360b",
-                },
+                    "db.system.name": "sqlite", 'toolbar.query.columns': 3, "toolbar.query.fingerprint": "81d7aa9616c7360b", 'toolbar.query.row_size': 25},
             },
             {
                 "name": "UPDATE customers",
@@ -144,8 +142,7 @@ WHERE items.order_id IN (?, ?)\
             "db.collection.name": "items",
             "db.query.parameter.order_id_1_1": "1",
             "db.query.parameter.order_id_1_2": "2",
-            "code.function.name": "tests.queries.test_queries.test_the_whole_telemetry_of_an_async_request",
-        }
+            "code.function.name": "tests.queries.test_queries.test_the_whole_telemetry_of_an_async_request", 'toolbar.query.columns': 1}
     )
 
 

@@ -28,7 +28,7 @@ from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
 from otel_toolbar.wire import packed
 
-SIGNALS = ("queries", "logs")
+SIGNALS = ("queries", "logs", "loads")
 """What the setting `SIGNALS` chooses from."""
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
@@ -148,9 +148,11 @@ def _hook_in(runtime: Runtime) -> None:
     log_records.take_with(runtime.processor.take_logs)
     providers.watch(runtime)
     servers.hook()
-    wanted = settings.selected(options.signals, SIGNALS)
+    wanted = settings.selected(options.signals, SIGNALS, off=("loads",))
     if "queries" in wanted:
         queries.install(options)
+        if "loads" in wanted:
+            queries.loads.install()
     if "logs" in wanted:
         logs.install()
     frameworks.install()
@@ -161,6 +163,7 @@ def _hook_out() -> None:
     from otel_toolbar.signals import logs, queries
 
     queries.uninstall()
+    queries.loads.uninstall()
     logs.uninstall()
 
 

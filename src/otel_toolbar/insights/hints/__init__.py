@@ -11,9 +11,16 @@ from otel_toolbar import guard
 from otel_toolbar.insights.hint import Hint, Rule
 from otel_toolbar.model import Trace
 
-from . import results
+from . import conditions, loading, repetition, results, statements, transactions
 
-RULES: Final[tuple[Rule, ...]] = (*results.RULES,)
+RULES: Final[tuple[Rule, ...]] = (
+    *repetition.RULES,
+    *results.RULES,
+    *statements.RULES,
+    *conditions.RULES,
+    *loading.RULES,
+    *transactions.RULES,
+)
 """All of them, in the order in which they are told."""
 
 

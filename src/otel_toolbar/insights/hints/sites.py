@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from otel_toolbar import semconv
 from otel_toolbar.insights import reading
@@ -11,6 +12,9 @@ from otel_toolbar.insights.fingerprint import Statement
 from otel_toolbar.insights.hint import place
 from otel_toolbar.insights.n_plus_one import is_bulk, read_statement
 from otel_toolbar.model import Span, Trace
+
+MAX_VARIANTS: Final = 50
+"""Executions of one site that are told apart by their values."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +31,19 @@ class Site:
         return self.spans[0]
 
     @property
-    def system(self) -> str:
-        """`postgresql`, `mysql`, ...; empty when it is not known."""
-        return reading.database_system(self.first)
+    def variants(self) -> tuple[Span, ...]:
+        """The executions whose values are looked at."""
+        return self.spans[:MAX_VARIANTS]
 
     @cached_property
     def rows(self) -> int | None:
         """Rows that the largest execution returned; None when no span says."""
-        counts = [span.integer(semconv.DB_RESPONSE_RETURNED_ROWS) for span in self.spans]
-        return max((count for count in counts if count is not None), default=None)
+        return self.largest.integer(semconv.DB_RESPONSE_RETURNED_ROWS)
 
     @cached_property
     def largest(self) -> Span:
         """The execution that returned most rows."""
-        return max(
-            self.spans, key=lambda span: span.integer(semconv.DB_RESPONSE_RETURNED_ROWS) or 0
-        )
+        return max(self.spans, key=_rows)
 
     @cached_property
     def seconds(self) -> float:
@@ -61,6 +62,16 @@ class Site:
         return is_bulk(self.first.attributes, self.statement)
 
 
+def _rows(span: Span) -> int:
+    rows = span.integer(semconv.DB_RESPONSE_RETURNED_ROWS)
+    return -1 if rows is None else rows
+
+
+def statement(trace: Trace, span: Span) -> Statement:
+    """The statement of a query."""
+    return read_statement(trace, span)
+
+
 def of(trace: Trace) -> tuple[Site, ...]:
     """All sites of a trace, in order of their first query. Failed queries are not in them."""
     if of not in trace.memo:
@@ -70,13 +81,19 @@ def of(trace: Trace) -> tuple[Site, ...]:
 
 def _sites(trace: Trace) -> tuple[Site, ...]:
     groups: dict[object, list[Span]] = {}
-    statements: dict[object, Statement] = {}
-    for span in trace.spans:
-        if span.running or reading.failed(span) or not reading.is_query(span):
-            continue
-        statement = read_statement(trace, span)
+    for span in queries(trace):
         owner = trace.owners.get(span.span_id)
-        key = (owner and owner.span_id, statement.fingerprint, place(span))
+        key = (owner and owner.span_id, statement(trace, span).fingerprint, place(span))
         groups.setdefault(key, []).append(span)
-        statements.setdefault(key, statement)
-    return tuple(Site(tuple(spans), statements[key]) for key, spans in groups.items())
+    return tuple(Site(tuple(spans), statement(trace, spans[0])) for spans in groups.values())
+
+
+def queries(trace: Trace) -> tuple[Span, ...]:
+    """The queries of a trace that have ended well, in order of start."""
+    if queries not in trace.memo:
+        trace.memo[queries] = tuple(
+            span
+            for span in trace.spans
+            if not span.running and not reading.failed(span) and reading.is_query(span)
+        )
+    return trace.memo[queries]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import loads
 from .instrumentor import install, uninstall
 
-__all__ = ["install", "uninstall"]
+__all__ = ["install", "loads", "uninstall"]

@@ -159,7 +159,7 @@ def _counting(real: Callable[..., Any], count: Callable[[Any], int]) -> Callable
         finally:
             query.fetching = False
         try:
-            query.fetched(count(fetched))
+            query.fetched(count(fetched), fetched)
         except Exception:
             guard.failed("counting rows")
         return fetched

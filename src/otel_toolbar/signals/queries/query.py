@@ -15,7 +15,7 @@ from otel_toolbar.signals.core import callsite, exceptions, light
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.version import VERSION
 
-from . import database, loading
+from . import database, loading, loads, results
 from .parameters import batch_size, described, identity
 
 SCOPE = InstrumentationScope("otel_toolbar.signals.queries", VERSION)
@@ -91,12 +91,14 @@ class Query:
         place = _put_place(attributes, options)
         same_as = identity(text, parameters, load.state) if statement.reads_only else None
         span = light.start(statement.summary or "query", SpanKind.CLIENT, attributes, SCOPE)
+        loads.started(span, context)
         return cls(span, statement, place, same_as, options)
 
     def end(self, cursor: Any) -> None:
         """The statement has been executed; rows may still be fetched."""
         if not self._running:
             return
+        results.executed(self._span, cursor)
         # A statement that returns rows has not changed all of them yet.
         if self._statement.operation in _CHANGES and cursor.description is None:
             affected = getattr(cursor, "rowcount", -1)
@@ -116,8 +118,10 @@ class Query:
         exceptions.record(self._span, error)
         self._finish()
 
-    def fetched(self, rows: int) -> None:
-        """Count rows that the app has got."""
+    def fetched(self, rows: int, fetched: Any = None) -> None:
+        """Count rows that the app has got: one, or a list of them."""
+        if rows and not self._rows:
+            results.first_fetched(self._span, fetched)
         self._rows += rows
         light.late(self._span, semconv.DB_RESPONSE_RETURNED_ROWS, self._rows)
 

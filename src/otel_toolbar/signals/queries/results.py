@@ -1,0 +1,36 @@
+"""How wide a result is: what is free to learn when it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from opentelemetry.trace import Span
+
+from otel_toolbar import guard, semconv
+from otel_toolbar.signals.core import light
+
+_SIZED = frozenset({str, bytes, bytearray, memoryview})
+_OTHER = 8
+"""Bytes that any other value is taken for."""
+
+
+def executed(span: Span, cursor: Any) -> None:
+    """Note how many columns the result has; a statement that returns no rows has none."""
+    description = cursor.description
+    if description:
+        span.set_attribute(semconv.QUERY_COLUMNS, len(description))
+
+
+def first_fetched(span: Span, fetched: Any) -> None:
+    """Note the size of the first row of a result: `fetched` is a row or a list of them."""
+    try:
+        row = cast("list[Any]", fetched)[0] if type(fetched) is list else fetched
+        light.late(span, semconv.QUERY_ROW_SIZE, _size(row))
+    except Exception:  # a driver's own kind of row
+        guard.failed("size of a row")
+
+
+def _size(row: Iterable[Any]) -> int:
+    sized = _SIZED
+    return sum(len(value) if type(value) in sized else _OTHER for value in row)
