@@ -87,6 +87,20 @@ def test_selection(choice: tuple[str, ...], found: tuple[str, ...]) -> None:
     assert selected(choice, ("a", "b", "c")) == found
 
 
+@pytest.mark.parametrize(
+    ("choice", "found"),
+    [
+        ((), ("a",)),
+        (("+b",), ("a", "b")),
+        (("b",), ("b",)),
+        (("+b", "-a"), ("b",)),
+        (("-b",), ("a",)),
+    ],
+)
+def test_selection_of_what_is_off(choice: tuple[str, ...], found: tuple[str, ...]) -> None:
+    assert selected(choice, ("a", "b"), off=("b",)) == found
+
+
 def test_every_setting_is_documented() -> None:
     for each in settings.documented():
         assert each.meaning.endswith((".", "`."))

@@ -93,7 +93,7 @@ def _unused_columns(trace: Trace) -> Iterator[Hint]:
 UNUSED_EAGER_LOAD: Final = Rule(
     id="unused-eager-load",
     title="Eager load that nobody read",
-    when="With the signal `loads`: a selectin, subquery, joined or immediate load brought rows, and the"
+    when="With the signal `loads`: a selectin, subquery or joined load brought rows, and the"
     " relationship was read on no object before the request's end, while other attributes of its model"
     " were. Not: in a request that deletes.",
     evidence="Relationship, rows, time.",

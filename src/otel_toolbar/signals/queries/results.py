@@ -32,5 +32,7 @@ def first_fetched(span: Span, fetched: Any) -> None:
 
 
 def _size(row: Iterable[Any]) -> int:
-    sized = _SIZED
-    return sum(len(value) if type(value) in sized else _OTHER for value in row)
+    size, sized = 0, _SIZED
+    for value in row:
+        size += len(value) if type(value) in sized else _OTHER
+    return size
