@@ -24,7 +24,10 @@ SLOW: Final = 0.1
 """Seconds of one execution from which a condition is a warning."""
 
 _MAY_MATCH = re.compile(r"\bI?LIKE\b", re.IGNORECASE)
-_MAY_COMPUTE = re.compile(r"\bWHERE\b.*[(+*/-]", re.IGNORECASE | re.DOTALL)
+_MAY_COMPUTE = re.compile(
+    r"\bWHERE\b.*(\b(?!IN\b|AND\b|OR\b|NOT\b|EXISTS\b|WHERE\b|ANY\b|ON\b)\w+\s?\(|\s[+*/-]\s|\|\|)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def _leading_wildcard(trace: Trace) -> Iterator[Hint]:

@@ -21,7 +21,7 @@ from otel_toolbar.model import Span, Trace
 if TYPE_CHECKING:
     from sqlglot import exp
 
-MAX_CHARACTERS: Final = 200_000
+MAX_CHARACTERS: Final = 30_000
 """Characters of different statements that are parsed for one trace: about a second's work."""
 
 _DIALECTS = {
