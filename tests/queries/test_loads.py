@@ -295,6 +295,31 @@ def test_an_eager_load_that_found_nothing(
     assert "unused-eager-load" not in rules(told)
 
 
+@pytest.mark.parametrize("wide", [True, False])
+def test_a_request_that_failed(
+    people: sqlalchemy.Engine, told: Telemetry, request_: Request, wide: bool
+) -> None:
+    statement = PEOPLE if wide else PEOPLE.options(selectinload(Person.letters))
+    with pytest.raises(ZeroDivisionError), request_(), Session(people) as session:
+        assert session.scalars(statement).all()[0].id / 0
+    assert unread(told)[0]
+    assert rules(told) == []
+
+
+def test_models_of_pydantic_are_not_watched(
+    people: sqlalchemy.Engine,
+    told: Telemetry,
+    request_: Request,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Row, "__pydantic_validator__", object(), raising=False)
+    loads._known.clear()
+    with request_(), Session(people) as session:
+        _ = [row.a for row in session.scalars(select(Row))]
+    loads._known.clear()
+    assert unread(told) == [None]
+
+
 async def test_async(async_engine: AsyncEngine, told: Telemetry, request_: Request) -> None:
     with request_():
         async with AsyncSession(async_engine) as session:

@@ -72,7 +72,11 @@ FROM customers \n\
 WHERE customers.id = ?\
 """,
                     "db.response.returned_rows": 1,
-                    "db.system.name": "sqlite", 'toolbar.query.columns': 3, "toolbar.query.fingerprint": "81d7aa9616c7360b", 'toolbar.query.row_size': 25},
+                    "db.system.name": "sqlite",
+                    "toolbar.query.columns": 3,
+                    "toolbar.query.fingerprint": "81d7aa9616c7360b",
+                    "toolbar.query.row_size": 25,
+                },
             },
             {
                 "name": "UPDATE customers",
@@ -142,7 +146,9 @@ WHERE items.order_id IN (?, ?)\
             "db.collection.name": "items",
             "db.query.parameter.order_id_1_1": "1",
             "db.query.parameter.order_id_1_2": "2",
-            "code.function.name": "tests.queries.test_queries.test_the_whole_telemetry_of_an_async_request", 'toolbar.query.columns': 1}
+            "code.function.name": "tests.queries.test_queries.test_the_whole_telemetry_of_an_async_request",
+            "toolbar.query.columns": 1,
+        }
     )
 
 

@@ -38,7 +38,7 @@ def _unused_eager_load(trace: Trace) -> Iterator[Hint]:
     for site in sites.of(trace):
         names = [_unread(span)[1] for span in site.spans]
         always = [name for name in names[0] if all(name in each for each in names)]
-        if not always or not site.rows or _deletes(trace, site):
+        if not always or not site.rows or _was_cut_short(trace, site) or _deletes(trace, site):
             continue
         own = reading.text(site.first, semconv.QUERY_EAGER_LOADED) in always
         cost = (
@@ -56,6 +56,12 @@ def _unused_eager_load(trace: Trace) -> Iterator[Hint]:
             fix=f"Leave the eager load of {' and '.join(always)} out here; where the mapping asks for it,"
             " `.options(lazyload(...))`.",
         )
+
+
+def _was_cut_short(trace: Trace, site: Site) -> bool:
+    """True when the request failed: it may have read more, had it gone on."""
+    owner = trace.owners.get(site.first.span_id)
+    return owner is None or owner.running or reading.failed(owner)
 
 
 def _deletes(trace: Trace, site: Site) -> bool:
@@ -76,6 +82,8 @@ def _unused_columns(trace: Trace) -> Iterator[Hint]:
         loaded = len(reading.strings(site.largest.attributes.get(semconv.QUERY_LOADED)))
         if rows < ENOUGH_ROWS or width < WIDE or len(columns) * 2 <= loaded:
             continue
+        if _was_cut_short(trace, site):
+            continue
         yield UNUSED_COLUMNS.hint(
             [site.largest],
             f"{len(columns)} of {loaded} columns were loaded and not read in this request"
@@ -95,7 +103,7 @@ UNUSED_EAGER_LOAD: Final = Rule(
     title="Eager load that nobody read",
     when="With the signal `loads`: a selectin, subquery or joined load brought rows, and the"
     " relationship was read on no object before the request's end, while other attributes of its model"
-    " were. Not: in a request that deletes.",
+    " were. Not: in a request that failed or deletes.",
     evidence="Relationship, rows, time.",
     fix="Leave that eager load out here.",
     link="https://docs.sqlalchemy.org/en/20/orm/queryguide/relationships.html",
@@ -106,7 +114,7 @@ UNUSED_COLUMNS: Final = Rule(
     title="Wide rows, mostly unread",
     when=f"With the signal `loads`: {ENOUGH_ROWS} rows or more of {WIDE} bytes or more, and more than half of"
     " the columns that the ORM loaded were read on no object (a warning from 1 MiB together). Not counted:"
-    " keys, columns that the mapping itself needs.",
+    " keys, columns that the mapping itself needs. Not: in a request that failed.",
     evidence="Columns, rows, bytes.",
     fix="Load what is read: `.options(load_only(...))`, or select the columns.",
     link="https://docs.sqlalchemy.org/en/20/orm/queryguide/columns.html",
