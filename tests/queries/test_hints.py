@@ -30,11 +30,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Mapped, Session, aliased, joinedload, mapped_column, selectinload
 from sqlalchemy.pool import StaticPool
 
+from otel_toolbar import guard, semconv
 from otel_toolbar.insights import hints
 from otel_toolbar.insights.hint import Hint
+from otel_toolbar.signals.queries import results
 from tests.telemetry import Telemetry
 
-from .conftest import Request
+from .conftest import Request, queries_of
 from .models import Base, Customer, Item, Order, fill
 from .test_n_plus_one_cases import recorded
 
@@ -514,3 +516,32 @@ def test_a_query_that_failed_says_nothing(
     with request_(), Session(shop) as session, pytest.raises(OperationalError):
         session.execute(text("SELECT nothing FROM customers, items WHERE lower(name) = 'a'"))
     assert rules(told) == []
+
+
+def test_how_wide_a_result_is(shop: sqlalchemy.Engine, told: Telemetry, request_: Request) -> None:
+    with request_(), Session(shop) as session:
+        session.execute(select(Page.id, Page.title, Page.body)).all()
+        session.execute(select(Page.body)).first()
+        session.execute(text("SELECT NULL, x'00FF', 'ab', 1.5")).all()
+        session.execute(select(Page.id).where(Page.id < 0)).all()
+        session.execute(update(Page).values(title="x").where(Page.id < 0))
+    recorded_sizes = [
+        (each.get(semconv.QUERY_COLUMNS), each.get(semconv.QUERY_ROW_SIZE))
+        for each in queries_of(told)
+    ]
+    assert recorded_sizes == [(3, 2014), (1, 2000), (4, 20), (1, None), (None, None)]
+
+
+def test_a_row_of_a_kind_that_is_not_known(
+    shop: sqlalchemy.Engine,
+    told: Telemetry,
+    request_: Request,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failed: list[str] = []
+    monkeypatch.setattr(guard, "failed", failed.append)
+    monkeypatch.setattr(results, "_size", lambda _: 1 / 0)
+    with request_(), Session(shop) as session:
+        assert len(session.execute(select(Page.id)).all()) == 60
+    assert failed == ["size of a row"]
+    assert queries_of(told)[0][semconv.DB_RESPONSE_RETURNED_ROWS] == 60
