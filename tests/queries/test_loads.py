@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -440,3 +442,19 @@ def test_a_version_of_sqlalchemy_that_is_not_known(monkeypatch: pytest.MonkeyPat
     loads._hook(object())
     assert failed == ["watching what the ORM loads"]
     assert not hasattr(InstrumentedAttribute.__get__, "__wrapped__")
+
+
+@pytest.mark.parametrize(
+    ("signals", "on"), [("", False), ("+loads", True), ("queries,loads", True), ("loads", False)]
+)
+def test_only_who_asks_gets_it(signals: str, on: bool) -> None:
+    program = (
+        "from otel_toolbar.distro import runtime\n"
+        f"runtime.install(enabled='true', signals={signals!r})\n"
+        "from sqlalchemy.orm.attributes import InstrumentedAttribute\n"
+        "print(hasattr(InstrumentedAttribute.__get__, '__wrapped__'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == f"{on}\n"
