@@ -10,8 +10,6 @@ from otel_toolbar.insights import reading
 from otel_toolbar.insights.hint import Figure, Hint, Rule
 from otel_toolbar.model import Span, Trace
 
-from . import sites
-
 LONG: Final = 0.5
 """Seconds from which a transaction is worth knowing of."""
 TOO_LONG: Final = 2.0
@@ -66,7 +64,7 @@ def _idle(trace: Trace) -> Iterator[Hint]:
 
 
 def _transactions(trace: Trace) -> Iterator[_Transaction]:
-    for span in sites.queries(trace):
+    for span in trace.spans:
         seconds = reading.number(span, semconv.TRANSACTION_DURATION)
         savepoint = reading.operation(span).upper().startswith(("RELEASE", "ROLLBACK TO"))
         if seconds is None or seconds < min(LONG, IDLE) or savepoint or span.end is None:
