@@ -179,6 +179,13 @@ N_PLUS_ONE_RULE = _own(
     "`repeat`, `count` or `duration`: what was reached by then.",
 )
 
+TRANSACTION_DURATION = _own(
+    "transaction.duration",
+    "double",
+    "On what ends a transaction or savepoint: from its first statement until that has been done.",
+    "s",
+)
+
 # Places in the code.
 CODE_FILE_PATH = _standard("code.file.path", "string", "Source file: of a query, the app's own.")
 CODE_LINE_NUMBER = _standard("code.line.number", "int", "Line in it.")

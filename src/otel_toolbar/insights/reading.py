@@ -110,7 +110,23 @@ def _by_kind(span: Span) -> Category:
 
 def is_query(span: Span) -> bool:
     """True for what the queries panel shows: a statement, not a connect or a pool wait."""
-    return category(span) == "db" and bool(statement(span) or operation(span))
+    return (
+        category(span) == "db"
+        and bool(statement(span) or operation(span))
+        and not transaction(span)
+    )
+
+
+def transaction(span: Span) -> str:
+    """BEGIN, COMMIT, ROLLBACK, SAVEPOINT or the like when the span is that and no query."""
+    told = operation(span) or statement(span)
+    word = told[:12].split(maxsplit=1)[0].rstrip(";").upper() if told and not told.isspace() else ""
+    return word if word in _TRANSACTIONS else ""
+
+
+_TRANSACTIONS = frozenset(
+    {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"}
+)
 
 
 def queries(trace: Trace) -> tuple[Span, ...]:
@@ -141,6 +157,11 @@ def failed(span: Span) -> bool:
 
 def database_system(span: Span) -> str:
     return text(span, semconv.DB_SYSTEM_NAME, semconv.OLD_DB_SYSTEM).lower()
+
+
+def database(span: Span) -> tuple[str, str]:
+    """System and name of the database."""
+    return database_system(span), text(span, semconv.DB_NAMESPACE, semconv.OLD_DB_NAME)
 
 
 def statement(span: Span) -> str:

@@ -50,11 +50,12 @@ class View:
     @property
     def badge(self) -> Badge:
         """The text on the tab, by a glance where the panel has one."""
+        if self._trace.memo.get(self._key("data"), self) is None:
+            return _FAILED
         return self._once("badge", self._look, _FAILED)
 
     def _look(self) -> Badge:
-        failed = self._key("data") in self._trace.memo and self.data is None
-        if self.panel.glance is not None and not failed:
+        if self.panel.glance is not None:
             return self.panel.glance(self._trace, self._options)
         return _FAILED if self.data is None else self.panel.badge(self.data)
 

@@ -26,7 +26,7 @@ _RESERVE = 100
 """SERVER and CONSUMER spans that a full trace still takes."""
 
 _READ = 6000
-"""Spans and logs of traces that stay unpacked after somebody has looked: one large trace, or many small ones."""
+"""Spans and logs of the traces that stay unpacked after a look: one large trace, or many small."""
 
 Live = Callable[[], Mapping[str, Batch]]
 """The spans that run at this moment, by trace id."""
