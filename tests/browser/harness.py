@@ -25,9 +25,11 @@ from otel_toolbar.model import Trace
 from otel_toolbar.panels.trace.view import span_view
 from otel_toolbar.settings import Settings
 from otel_toolbar.web import render
+from otel_toolbar.web.source import Sources
 from tests import recorded
 
 SETTINGS = Settings()
+SOURCES = Sources("p-4711")
 SITE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; frame-ancestors 'self'; form-action 'self'; base-uri 'none';"
@@ -65,7 +67,9 @@ class Pages:
         return [self.known[trace_id] for trace_id in reversed([*self.traces])]
 
     def context(self) -> render.Context:
-        return render.Context("/_toolbar", SETTINGS, "shop", 4711, "p-4711", csrf="token")
+        return render.Context(
+            "/_toolbar", SETTINGS, "shop", 4711, "p-4711", csrf="token", sources=SOURCES
+        )
 
     def app(self) -> Starlette:
         site = [

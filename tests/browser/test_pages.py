@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from otel_toolbar import panels
+from otel_toolbar.insights import reading
 from otel_toolbar.model import Trace
 from tests import recorded
 
@@ -204,8 +206,6 @@ def test_like_neighbours_are_folded(opened: Any, pages: Pages) -> None:
 
 
 def _named(span: Any, name: str) -> Any:
-    from dataclasses import replace
-
     return replace(span, name=name)
 
 
@@ -213,8 +213,6 @@ def test_running_trace_goes_on_by_itself(opened: Any, pages: Pages) -> None:
     running = recorded.load("running")
     page = opened(at(running.trace_id, "request"))
     expect(page.locator("#live")).to_contain_text("running")
-    from dataclasses import replace
-
     ended = [replace(span, end=span.end or running.now) for span in running.spans]
     pages.add(Trace.of(running.trace_id, ended, running.now))
     expect(page.locator("dl.figures")).to_contain_text("2.60 s", timeout=8000)
@@ -232,11 +230,100 @@ def test_queries_lead_to_each_other_and_to_the_trace(opened: Any) -> None:
 def test_copy(opened: Any) -> None:
     page = opened(at(CHECKOUT, "queries"), permissions=["clipboard-read", "clipboard-write"])
     page.locator(".queries details").nth(2).locator("summary").click()
-    page.get_by_role("button", name="Copy with parameters").click()
+    page.get_by_role("button", name="Copy as SQL to run").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()").startswith(
         "UPDATE stock SET reserved = reserved + 1"
     )
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1280, 324), (320, 700)])
+def test_an_opened_query_is_accessible(
+    opened: Any, violations: Any, theme: str, width: int, height: int
+) -> None:
+    for trace_id, number in ((ORDERS, 3), (CHECKOUT, 5)):
+        page = opened(at(trace_id, "queries"), theme, width, height)
+        page.locator(f"#q{number} summary").first.click()
+        expect(page.locator(f"#q{number} div.query")).to_be_visible()
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_query_tells_all_when_it_is_opened(opened: Any, pages: Pages) -> None:
+    trace = recorded.load("orders")
+    here = {"code.file.path": __file__, "code.line.number": 3}
+    spans = [replace(span, attributes={**span.attributes, **here}) for span in trace.spans]
+    pages.add(Trace.of(trace.trace_id, spans, trace.now))
+    page = opened(at(ORDERS, "queries"))
+    query = page.locator("#q4")
+    expect(query.locator("div.query")).to_have_count(0)
+    query.locator("summary").first.click()
+    expect(query.locator(".source .here")).to_contain_text("from __future__ import annotations")
+    button = query.get_by_role("button", name="EXPLAIN")
+    expect(button).to_have_attribute("data-explain", reading.queries(trace)[3].span_id)
+    expect(query.locator("button.explain + .plan")).to_be_hidden()
+
+
+def test_queries_are_filtered_while_typing(opened: Any) -> None:
+    page = opened(at(CHECKOUT, "queries"))
+    rows = page.locator("#queries > li")
+    expect(rows).to_have_count(6)
+    page.keyboard.press("/")
+    page.keyboard.type("stock")
+    expect(rows).to_have_count(1)
+    expect(page.locator("#found")).to_have_text("1 of 6")
+    expect(page.locator("#find")).to_be_focused()
+    assert "q=stock" in page.url
+    page.keyboard.press("Escape")
+    expect(rows).to_have_count(6)
+    page.get_by_label("Show only").select_option("only failed")
+    expect(rows).to_have_count(1)
+    page.get_by_role("link", name="Show all").first.click()
+    expect(rows).to_have_count(6)
+    page.get_by_label("Sort").select_option("longest first")
+    expect(rows.first).to_contain_text("UPDATE stock")
+
+
+def test_queries_by_keyboard(opened: Any) -> None:
+    page = opened(at(ORDERS, "queries"))
+    expect(page.locator("#find")).to_be_visible()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("k")
+    expect(page.locator("#q2 summary")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#q2 div.query")).to_be_visible()
+
+
+def test_a_page_of_two_thousand_queries_is_small(opened: Any) -> None:
+    page = opened(at(LARGE, "queries"))
+    expect(page.locator("#queries > li")).to_have_count(100)
+    assert page.evaluate("document.querySelectorAll('.panel *').length") <= 1800
+    page.get_by_role("link", name="next 100").click()
+    expect(page.locator("#q101")).to_be_visible()
+    expect(page.locator("#q1")).to_have_count(0)
+    page.locator(".finding").first.get_by_role("link", name=re.compile("Show the")).click()
+    expect(page.locator("#found")).to_contain_text("of 4,899")
+
+
+def test_a_query_that_is_gone_says_so(opened: Any) -> None:
+    page = opened(at(ORDERS, "queries"))
+    expect(page.locator("html.js")).to_be_attached()
+    page.route("**/t/**", lambda route: route.fulfill(body="<p>gone</p>", content_type="text/html"))
+    page.locator("#q1 summary").click()
+    expect(page.locator("#q1")).to_contain_text("no longer kept")
+
+
+def test_queries_without_javascript(opened: Any) -> None:
+    page = opened(at(CHECKOUT, "queries"), java_script_enabled=False)
+    page.get_by_role("searchbox").fill("payments")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.locator("#queries > li")).to_have_count(1)
+    page.locator("#q4 summary").click()
+    page.get_by_role("link", name="Show query 4").click()
+    expect(page.locator("#q4 pre.sql")).to_contain_text("INSERT INTO payments")
 
 
 @pytest.mark.parametrize("width", [1280, 400, 320])

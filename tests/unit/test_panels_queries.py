@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
+from otel_toolbar import panels
 from otel_toolbar.insights import sql_text
 from otel_toolbar.insights.sql_lexer import tokens
 from otel_toolbar.model import Kind, Span, Status, Trace
 from otel_toolbar.panels import queries
 from otel_toolbar.panels.contract import Badge
+from otel_toolbar.panels.queries.transactions import Boundary
 from otel_toolbar.panels.queries.view import QueriesView
 from otel_toolbar.settings import Settings
 from tests import recorded
@@ -19,7 +22,7 @@ MS = 1_000_000
 
 
 def query(
-    number: int, text: str, ms: int = 1, status: Status = Status.UNSET, **attributes: object
+    number: int, text: str, ms: Any = 1, status: Any = Status.UNSET, **attributes: Any
 ) -> Span:
     start = number * 10 * MS
     known = {"db.system.name": "sqlite", "db.query.text": text, **attributes}
@@ -78,6 +81,7 @@ def test_one_query_whole() -> None:
     found = queries.PANEL.view(recorded.load("checkout"), Settings())
     update = dataclasses.asdict(found.queries[2])
     del update["statement_group"], update["place"], update["stack"]
+    assert [each["name"] for each in update.pop("around")] == []
     assert update == {
         "id": "a000000000000003",
         "position": 3,
@@ -98,8 +102,13 @@ def test_one_query_whole() -> None:
         "batch": None,
         "rows": None,
         "affected": 3,
+        "process": "p-4711",
+        "transaction": 0,
         "lazy": "",
         "error": "",
+        "error_code": "",
+        "error_type": "",
+        "reads_only": False,
         "slow": True,
         "duplicate": False,
         "n_plus_one": "",
@@ -166,7 +175,7 @@ def test_alike_by_text_when_no_fingerprint_was_told() -> None:
         ({"toolbar.query.parameters.more": 2}, {"toolbar.query.parameters.more": 2}, False),
     ],
 )
-def test_duplicates(first: dict[str, object], second: dict[str, object], duplicate: bool) -> None:
+def test_duplicates(first: dict[str, Any], second: dict[str, Any], duplicate: bool) -> None:
     found = view(query(1, "SELECT 1", **first), query(2, "SELECT 1", **second))
     assert [each.duplicate for each in found.queries] == [False, duplicate]
 
@@ -188,16 +197,27 @@ def test_queries_that_were_not_kept_are_counted() -> None:
     ("statement", "parameters", "expected"),
     [
         ("SELECT ?, ?", {"0": "1", "1": "a'b"}, "SELECT 1, 'a''b'"),
+        ("SELECT ?, ?", {"id_1": "1", "name_1": "007"}, "SELECT 1, '007'"),
+        ("SELECT $2, $1, $2", {"b": "1", "a": "2"}, "SELECT 2, 1, 2"),
+        ("SELECT ?, ?", {"id_1": "1"}, "SELECT ? /* not kept */, ? /* not kept */"),
+        ("SELECT %(a)s LIKE '5%%'", {"a": "x"}, "SELECT 'x' LIKE '5%'"),
+        ("SELECT '5%%', ?", {"0": "x"}, "SELECT '5%%', 'x'"),
+        ("SELECT ?, ?", {"0": "long…", "1": "<5 bytes>"}, "SELECT ? /* cut */, ? /* not kept */"),
         ("SELECT '?', ?", {"0": "None"}, "SELECT '?', NULL"),
         ("SELECT :a, x::text, ':a'", {"a": "true"}, "SELECT TRUE, x::text, ':a'"),
-        ("SELECT %(a)s, %s", {"a": "-1.5"}, "SELECT -1.5, %s"),
-        ("SELECT $2, $1, $99", {"0": "x", "1": "2"}, "SELECT 2, 'x', $99"),
+        ("SELECT %(a)s, %s", {"a": "-1.5"}, "SELECT -1.5, %s /* not kept */"),
+        ("SELECT $2, $1, $99", {"0": "x", "1": "2"}, "SELECT 2, 'x', $99 /* not kept */"),
         ("SELECT ?", {}, "SELECT ?"),
-        ("SELECT ? -- ?", {"0": "***"}, "SELECT '***' -- ?"),
+        ("SELECT ? -- ?", {"0": "***"}, "SELECT ? /* masked */ -- ?"),
     ],
 )
 def test_filled_in(statement: str, parameters: dict[str, str], expected: str) -> None:
     assert sql_text.filled_in(statement, parameters) == expected
+
+
+def test_a_backslash_is_an_escape_in_mysql_alone() -> None:
+    for system, expected in (("mysql", r"SELECT 'a\\''b'"), ("postgresql", r"SELECT 'a\''b'")):
+        assert sql_text.filled_in("SELECT ?", {"0": r"a\'b"}, system) == expected
 
 
 def test_lines() -> None:
@@ -206,15 +226,271 @@ def test_lines() -> None:
         " LEFT OUTER JOIN c ON c.a = a.id WHERE a.x = 'FROM' ORDER BY a.x"
     )
     assert "".join(token.text for token in sql_text.lines(text)).split("\n") == [
-        "SELECT a.x, (SELECT max(y) FROM b WHERE b.a = a.id) ",
-        "FROM a ",
-        "LEFT OUTER JOIN c ON c.a = a.id ",
-        "WHERE a.x = 'FROM' ",
+        "SELECT a.x, (",
+        "  SELECT max(y)",
+        "  FROM b",
+        "  WHERE b.a = a.id",
+        ")",
+        "FROM a",
+        "LEFT OUTER JOIN c ON c.a = a.id",
+        "WHERE a.x = 'FROM'",
         "ORDER BY a.x",
     ]
     assert "".join(token.text for token in sql_text.lines("DELETE FROM a")) == "DELETE FROM a"
 
 
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        (
+            "INSERT INTO stock (product_id, amount) VALUES (?, ?)\nON CONFLICT (product_id) DO NOTHING",
+            [
+                "INSERT INTO stock (product_id, amount)",
+                "VALUES (?, ?) ON CONFLICT (product_id) DO NOTHING",
+            ],
+        ),
+        (
+            "SELECT left(a, 2) -- the start\n, b FROM t WHERE a BETWEEN 1 AND 2 AND (b OR c) AND d",
+            [
+                "SELECT left(a, 2) -- the start",
+                ", b",
+                "FROM t",
+                "WHERE a BETWEEN 1 AND 2",
+                "  AND (b OR c)",
+                "  AND d",
+            ],
+        ),
+        (
+            "SELECT a FROM t WHERE a IN (" + ", ".join("?" * 40) + ") ORDER BY a",
+            [
+                "SELECT a",
+                "FROM t",
+                "WHERE a IN (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, … 28 more)",
+                "ORDER BY a",
+            ],
+        ),
+        (
+            "SELECT "
+            + ", ".join(f"products.column_number_{n}" for n in range(5))
+            + " FROM products",
+            [
+                "SELECT products.column_number_0, products.column_number_1, products.column_number_2,",
+                "    products.column_number_3, products.column_number_4",
+                "FROM products",
+            ],
+        ),
+        (
+            "VALUES (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)",
+            ["VALUES (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)"],
+        ),
+        (")))) FROM ((((SELECT" * 4, None),
+    ],
+)
+def test_layout(statement: str, expected: list[str] | None) -> None:
+    found = "".join(token.text for token in sql_text.lines(statement))
+    if expected is None:
+        assert "".join(found.split()) == "".join(statement.split())
+    else:
+        assert found.split("\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("SELECT a,\n  b FROM t", "SELECT a, b FROM t"),
+        (
+            "SELECT orders.id, orders.customer_id, (SELECT 1 FROM x) AS one\nFROM orders",
+            "SELECT … FROM orders",
+        ),
+        ("SELECT 1", "SELECT 1"),
+        ("", ""),
+        ("UPDATE t SET a = ?", "UPDATE t SET a = ?"),
+    ],
+)
+def test_one_line(statement: str, expected: str) -> None:
+    assert "".join(token.text for token in sql_text.one_line(statement)) == expected
+
+
+def test_one_line_ends() -> None:
+    assert len("".join(t.text for t in sql_text.one_line("UPDATE t SET " + "a = b, " * 999))) < 260
+
+
 @pytest.mark.parametrize("text", ["'" * 5001, "/*" * 5000, '"' * 5001, "(" * 9000, "\ud800?"])
 def test_any_text_is_read_quickly_and_whole(text: str) -> None:
     assert "".join(token.text for token in tokens(text)) == text
+    assert len("".join(token.text for token in sql_text.lines(text))) <= 3 * len(text)
+
+
+# The list that a reader asks for.
+
+
+def listed(found: QueriesView, **asked: str) -> list[int | str]:
+    entries = found.listed({key.rstrip("_"): value for key, value in asked.items()}).entries
+    return [each.action if isinstance(each, Boundary) else each.position for each in entries]
+
+
+def mixed() -> QueriesView:
+    return view(
+        query(1, "SELECT * FROM users WHERE id = ?", **{"db.query.parameter.0": "77"}),
+        query(2, "SELECT * FROM users WHERE id = ?", **{"db.query.parameter.0": "77"}),
+        query(3, "UPDATE carts SET total = 0", ms=300),
+        query(4, "SELECT * FROM nothing", status=Status.ERROR, **{"error.type": "Oops"}),
+        query(5, "SELECT * FROM users WHERE id = ?", **{"db.query.parameter.0": "78"}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, [1, 2, 3, 4, 5]),
+        ({"q": "CARTS"}, [3]),
+        ({"q": " 78 "}, [5]),
+        ({"q": "oops"}, [4]),
+        ({"q": "absent"}, []),
+        ({"only": "slow"}, [3]),
+        ({"only": "duplicates"}, [2]),
+        ({"only": "errors"}, [4]),
+        ({"only": "n+1"}, [1, 2, 5]),
+        ({"only": "nonsense"}, [1, 2, 3, 4, 5]),
+        ({"sort": "time"}, [3, 1, 2, 4, 5]),
+        ({"from_": "4"}, [4, 5]),
+        ({"from_": "99999"}, [5]),
+        ({"from_": "x" * 99, "show": "3"}, [1, 2, 3, 4, 5]),
+    ],
+)
+def test_the_list_is_narrowed_and_sorted(asked: dict[str, str], expected: list[int]) -> None:
+    assert listed(mixed(), **asked) == expected
+
+
+def test_the_list_of_one_group() -> None:
+    found = mixed()
+    assert listed(found, group=found.queries[0].statement_group) == [1, 2, 5]
+    assert listed(found, group=found.n_plus_one[0].id, only="duplicates") == [2]
+
+
+def test_a_query_is_shown_on_its_page() -> None:
+    found = view(*(query(number, f"SELECT {number}") for number in range(1, 251)))
+    shown = found.listed({"show": "205"})
+    assert (shown.opened, shown.first, shown.last, shown.found) == (205, 201, 250, 250)
+    assert (found.listed({}).first, found.listed({}).last) == (1, 100)
+
+
+# Transactions.
+
+
+def boundary(number: int, action: str, **attributes: Any) -> Span:
+    return query(number, "", **{"db.operation.name": action, **attributes})
+
+
+def test_transactions_are_no_queries_and_stand_between_them() -> None:
+    found = view(
+        boundary(1, "BEGIN"),
+        query(2, "SELECT 1"),
+        boundary(3, "SAVEPOINT"),
+        boundary(4, "ROLLBACK TO SAVEPOINT"),
+        query(5, "SELECT 2"),
+        boundary(6, "COMMIT"),
+        query(7, "SELECT 3"),
+        query(8, "ROLLBACK;"),
+    )
+    assert found.count == 3
+    assert [each.transaction for each in found.queries] == [1, 1, 0]
+    assert listed(found) == [
+        "BEGIN", 1, "SAVEPOINT", "ROLLBACK TO SAVEPOINT", 2, "COMMIT", 3, "ROLLBACK;",
+    ]  # fmt: skip
+    (transaction,) = found.transactions
+    assert (transaction.outcome, transaction.queries) == ("COMMIT", 2)
+    assert transaction.duration == pytest.approx(0.051)
+    assert listed(found, only="slow") == []
+    assert listed(found, sort="time") == [1, 2, 3]
+
+
+def test_an_end_that_tells_its_length_tells_the_beginning() -> None:
+    found = view(
+        query(1, "SELECT 0"),
+        query(2, "SELECT 1"),
+        query(3, "SELECT 2"),
+        boundary(4, "COMMIT", **{"transaction.duration": 0.0205}),
+        query(5, "SELECT 3"),
+    )
+    assert listed(found) == [1, "BEGIN (implicit)", 2, 3, "COMMIT", 4]
+    assert [each.transaction for each in found.queries] == [0, 1, 1, 0]
+    (transaction,) = found.transactions
+    assert (transaction.duration, transaction.queries) == (pytest.approx(0.021), 2)
+
+
+def test_of_overlapping_transactions_nothing_is_claimed() -> None:
+    found = view(
+        boundary(1, "BEGIN"),
+        boundary(2, "BEGIN"),
+        query(3, "SELECT 1"),
+        query(4, "SELECT 2", **{"db.namespace": "another"}),
+        boundary(5, "COMMIT"),
+        boundary(6, "COMMIT"),
+    )
+    assert [each.transaction for each in found.queries] == [0, 0]
+    assert [each.outcome for each in found.transactions] == ["COMMIT", ""]
+
+
+def test_a_page_has_the_boundaries_between_its_queries() -> None:
+    spans = [query(number, f"SELECT {number}") for number in range(1, 251)]
+    found = view(boundary(0, "BEGIN"), *spans, boundary(300, "COMMIT"))
+    assert (listed(found)[0], listed(found, from_="201")[-1]) == ("BEGIN", "COMMIT")
+    assert len(listed(found, from_="101")) == 100
+
+
+# What a query ran in, and what the database said.
+
+
+def test_what_a_query_ran_in() -> None:
+    def above(number: int, parent: int | None, name: str, **attributes: Any) -> Span:
+        server = f"{parent:016x}" if parent else "f" * 16
+        return dataclasses.replace(
+            query(number, "", **attributes),
+            parent_id=server,
+            name=name,
+            kind=Kind.INTERNAL,
+            attributes=attributes,
+        )
+
+    found = view(
+        above(1, None, "get_db"),
+        above(2, 1, "task load", **{"asyncio.task.name": "Task-1"}),
+        above(3, 2, "render order.html", **{"template.name": "order.html"}),
+        dataclasses.replace(query(4, "SELECT 1"), parent_id=f"{3:016x}"),
+    )
+    assert [(each.name, each.kind) for each in found.queries[0].around] == [
+        ("render order.html", "template"),
+        ("task load", "task"),
+        ("get_db", "span"),
+    ]
+    assert found.listed({"q": "order.html"}).found == 1
+
+
+def test_the_databases_own_code() -> None:
+    told: dict[str, Any] = {"db.response.status_code": "23505", "error.type": "UniqueViolation"}
+    (failed,) = view(query(1, "INSERT INTO a VALUES (1)", status=Status.ERROR, **told)).queries
+    assert (failed.error_code, failed.error_type, failed.reads_only) == (
+        "23505",
+        "UniqueViolation",
+        False,
+    )
+
+
+def test_hints_come_with_their_queries() -> None:
+    told: dict[str, Any] = {
+        "db.response.returned_rows": 9000,
+        "code.file.path": "/app/a.py",
+        "code.line.number": 3,
+    }
+    (hint,) = view(query(1, "SELECT id FROM products", **told)).hints
+    assert (hint.rule, hint.severity, hint.queries) == ("missing-limit", "warn", (1,))
+    assert hint.place is not None
+    assert hint.place.link == "vscode://file/app/a.py:3"
+
+
+@pytest.mark.parametrize("name", recorded.NAMES)
+@pytest.mark.parametrize("panel", panels.load(), ids=lambda panel: panel.id)
+def test_a_glance_sees_what_the_view_says(name: str, panel: panels.Panel) -> None:
+    trace, options = recorded.load(name), Settings()
+    assert panels.view(panel, trace, options).badge == panel.badge(panel.view(trace, options))

@@ -15,6 +15,7 @@ from otel_toolbar.store.base import Query, Spans
 from otel_toolbar.store.memory import MemoryStore
 
 S = 1_000_000_000
+A = "a" * 32
 
 
 def server_span(number: int, name: str = "GET /x", **more: Any) -> Span:
@@ -191,8 +192,8 @@ def test_a_summary_that_was_overtaken_is_not_kept() -> None:
     put(store, server_span(1))
     kept = store._trace
 
-    def overtaken(trace_id: str, live: Any) -> Any:
-        trace = kept(trace_id, live)
+    def overtaken(trace_id: str, live: Any, keep: bool = False) -> Any:
+        trace = kept(trace_id, live, keep)
         put(store, inner_span(1, span_id="e" * 16))
         kept(trace_id, live)  # another reader, who converts what came
         return trace
@@ -276,3 +277,58 @@ def test_writers_and_readers_in_threads_lose_nothing() -> None:
         thread.join()
     assert failures == []
     assert [summary.counts.spans for summary in store.list(Query()).traces] == [80] * 5
+
+
+def test_a_trace_that_is_looked_at_again_is_the_same_until_something_comes() -> None:
+    store = MemoryStore(Settings())
+    store.add(A, Spans((_span(1, A),)))
+    first = store.get(A)
+    assert store.get(A) is first
+    store.add(A, Spans((_span(2, A),)))
+    second = store.get(A)
+    assert second is not None
+    assert [span.span_id for span in second.spans] == [f"{n:016x}" for n in (1, 2)]
+    store.clear()
+    assert store.get(A) is None
+    store.add(A, Spans((_span(3, A),)))
+    third = store.get(A)
+    assert third is not None
+    assert len(third.spans) == 1
+
+
+def test_a_running_trace_is_read_anew() -> None:
+    store = MemoryStore(Settings())
+    store.add(A, Spans((replace(_span(1, A), end=None),)))
+    first, second = store.get(A), store.get(A)
+    assert first is not None
+    assert second is not None
+    assert second.now >= first.now
+    assert second is not first
+
+
+def test_few_spans_stay_unpacked() -> None:
+    store = MemoryStore(Settings(max_spans=9000))
+    ids = [f"{number:032x}" for number in range(1, 4)]
+    for trace_id in ids:
+        store.add(trace_id, Spans(tuple(_span(n, trace_id) for n in range(2500))))
+    read = [store.get(trace_id) for trace_id in ids]
+    assert store.get(ids[2]) is read[2]
+    assert store.get(ids[1]) is read[1]
+    assert store.get(ids[0]) is not read[0]
+
+
+def test_a_trace_that_was_evicted_while_it_was_read_is_not_remembered() -> None:
+    store = MemoryStore(Settings())
+
+    class Slow(Spans):
+        def spans(self) -> list[Span]:
+            store.clear()
+            return super().spans()
+
+    store.add(A, Slow((_span(1, A),)))
+    assert store.get(A) is not None
+    assert store.get(A) is None
+
+
+def _span(number: int, trace_id: str) -> Span:
+    return Span(trace_id, f"{number:016x}", None, "work", Kind.INTERNAL, number, number + 5)

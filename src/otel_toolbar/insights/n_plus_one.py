@@ -204,8 +204,8 @@ def _longest(finding: Finding) -> int:
 
 def _candidates(trace: Trace) -> Iterator[tuple[Span, Statement]]:
     """The queries that the rule is about, in the order in which they ended."""
-    for span in sorted(trace.spans, key=trace.end_of):
-        if span.running or span.flag(semconv.DETACHED) or not reading.is_query(span):
+    for span in sorted(reading.queries(trace), key=trace.end_of):
+        if span.running or span.flag(semconv.DETACHED):
             continue
         statement = read_statement(trace, span)
         if not is_bulk(span.attributes, statement) and statement.reads_only:

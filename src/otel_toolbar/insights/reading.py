@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from otel_toolbar import semconv
-from otel_toolbar.model import Kind, Span, Status, Value
+from otel_toolbar.model import Kind, Span, Status, Trace, Value
 
 Category = Literal["server", "db", "cache", "http", "job", "websocket", "template", "internal"]
 """What kind of work a span is; each has a colour."""
@@ -32,8 +32,9 @@ _STORED = frozenset(
 
 def text(span: Span, *keys: str) -> str:
     """The first attribute of `keys` that is there, as text; else empty."""
+    attributes = span.attributes
     for key in keys:
-        value = span.attributes.get(key)
+        value = attributes.get(key)
         if value is not None and value != "":
             return as_text(value)
     return ""
@@ -109,7 +110,30 @@ def _by_kind(span: Span) -> Category:
 
 def is_query(span: Span) -> bool:
     """True for what the queries panel shows: a statement, not a connect or a pool wait."""
-    return category(span) == "db" and bool(statement(span) or operation(span))
+    return (
+        category(span) == "db"
+        and bool(statement(span) or operation(span))
+        and not transaction(span)
+    )
+
+
+def transaction(span: Span) -> str:
+    """BEGIN, COMMIT, ROLLBACK, SAVEPOINT or the like when the span is that and no query."""
+    told = operation(span) or statement(span)
+    word = told[:12].split(maxsplit=1)[0].rstrip(";").upper() if told and not told.isspace() else ""
+    return word if word in _TRANSACTIONS else ""
+
+
+_TRANSACTIONS = frozenset(
+    {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"}
+)
+
+
+def queries(trace: Trace) -> tuple[Span, ...]:
+    """The queries of a trace in order of start. Kept with it: much is concluded from them."""
+    if queries not in trace.memo:
+        trace.memo[queries] = tuple(span for span in trace.spans if is_query(span))
+    return trace.memo[queries]
 
 
 def is_websocket(span: Span) -> bool:
@@ -133,6 +157,11 @@ def failed(span: Span) -> bool:
 
 def database_system(span: Span) -> str:
     return text(span, semconv.DB_SYSTEM_NAME, semconv.OLD_DB_SYSTEM).lower()
+
+
+def database(span: Span) -> tuple[str, str]:
+    """System and name of the database."""
+    return database_system(span), text(span, semconv.DB_NAMESPACE, semconv.OLD_DB_NAME)
 
 
 def statement(span: Span) -> str:

@@ -101,9 +101,7 @@ def failures(trace: Trace) -> int:
 
 
 def _queries(trace: Trace) -> list[Span]:
-    return [
-        span for span in trace.spans if reading.is_query(span) and not span.flag(semconv.DETACHED)
-    ]
+    return [span for span in reading.queries(trace) if not span.flag(semconv.DETACHED)]
 
 
 def _counts(trace: Trace, settings: Settings) -> Counts:

@@ -10,11 +10,10 @@ bytes, times in unix seconds. To add one: a folder with `__init__.py` (its `Pane
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from otel_toolbar import guard, settings
 from otel_toolbar.model import Trace
@@ -23,6 +22,8 @@ from .contract import Badge, Level, Panel
 
 __all__ = ["BUILTIN", "ENTRY_POINTS", "Badge", "Level", "Panel", "View", "load"]
 
+T = TypeVar("T")
+
 BUILTIN = ("trace", "request", "response", "headers", "timing", "queries", "logs", "errors")
 """The built-in panels in the order of their tabs; each is a folder of this package."""
 
@@ -30,13 +31,46 @@ ENTRY_POINTS = "otel_toolbar.panels"
 """Entry point group of other packages' panels."""
 
 
-@dataclass(frozen=True)
-class View:
-    """A panel applied to a trace."""
+_FAILED = Badge("failed", "error")
 
-    panel: Panel
-    data: Any
-    badge: Badge
+
+class View:
+    """A panel applied to a trace, as far as somebody asks for it."""
+
+    def __init__(self, panel: Panel, trace: Trace, options: settings.Settings) -> None:
+        self.panel = panel
+        self._trace = trace
+        self._options = options
+
+    @property
+    def data(self) -> Any:
+        """The panel's view, made once for the trace; None when it failed."""
+        return self._once("data", lambda: self.panel.view(self._trace, self._options), None)
+
+    @property
+    def badge(self) -> Badge:
+        """The text on the tab, by a glance where the panel has one."""
+        if self._trace.memo.get(self._key("data"), self) is None:
+            return _FAILED
+        return self._once("badge", self._look, _FAILED)
+
+    def _look(self) -> Badge:
+        if self.panel.glance is not None:
+            return self.panel.glance(self._trace, self._options)
+        return _FAILED if self.data is None else self.panel.badge(self.data)
+
+    def _once(self, part: str, make: Callable[[], T], otherwise: T) -> T:
+        memo, key = self._trace.memo, self._key(part)
+        if key not in memo:
+            try:
+                memo[key] = make()
+            except Exception:  # a broken panel must not take the others with it
+                guard.failed(f"panel {self.panel.id}")
+                memo[key] = otherwise
+        return memo[key]
+
+    def _key(self, part: str) -> tuple[object, ...]:
+        return View, part, self.panel, self._options
 
 
 @lru_cache(maxsize=8)
@@ -52,18 +86,13 @@ def load(choice: tuple[str, ...] = ()) -> tuple[Panel, ...]:
 
 
 def views(panels: Sequence[Panel], trace: Trace, options: settings.Settings) -> list[View]:
-    """Every panel's view; a panel that fails has an error badge and no data."""
+    """Every panel's view, none made yet; a panel that fails has an error badge and no data."""
     return [view(panel, trace, options) for panel in panels]
 
 
 def view(panel: Panel, trace: Trace, options: settings.Settings) -> View:
     """One panel's view of a trace."""
-    try:
-        data = panel.view(trace, options)
-        return View(panel, data, panel.badge(data))
-    except Exception:  # a broken panel must not take the others with it
-        guard.failed(f"panel {panel.id}")
-        return View(panel, None, Badge("failed", "error"))
+    return View(panel, trace, options)
 
 
 def _foreign(known: set[str]) -> list[Panel]:

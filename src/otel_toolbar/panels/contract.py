@@ -34,5 +34,9 @@ class Panel:
     template: str
     """Jinja2 template of the tab, as `package/file`: `otel_toolbar.panels.trace/panel.html`.
 
-    It is rendered with `view`, the dataclass, and with the filters of `web/render.py`.
+    It is rendered with `view`, the dataclass, `query`, the page's parameters, and with the filters
+    of `web/render.py`.
     """
+    glance: Callable[[Trace, Settings], Badge] | None = None
+    """The same badge without the view, where the view is much work: every tab of a page has its
+    badge, and one of them is looked at."""

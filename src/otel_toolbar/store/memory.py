@@ -25,6 +25,9 @@ from .base import MAIN_KINDS, MAX_LIMIT, Batch, Health, Page, Query, Spans
 _RESERVE = 100
 """SERVER and CONSUMER spans that a full trace still takes."""
 
+_READ = 6000
+"""Spans and logs of the traces that stay unpacked after a look: one large trace, or many small."""
+
 Live = Callable[[], Mapping[str, Batch]]
 """The spans that run at this moment, by trace id."""
 
@@ -59,6 +62,8 @@ class MemoryStore:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._minor: dict[str, None] = {}
         """Traces of no request or job, in order: a poller's queries, say, which come in numbers."""
+        self._read: OrderedDict[str, tuple[int, Trace]] = OrderedDict()
+        """Traces read last, with their number of changes: a page is several requests."""
         self._numbers = 0
         self._size = 0
         self._evicted = 0
@@ -95,7 +100,7 @@ class MemoryStore:
         return Spans((*spans[:room], *main[:beyond]), tuple(logs[: max(0, room - len(spans))]))
 
     def get(self, trace_id: str) -> Trace | None:
-        return self._trace(trace_id, self._live().get(trace_id))
+        return self._trace(trace_id, self._live().get(trace_id), keep=True)
 
     def list(self, query: Query) -> Page:
         live = self._live()
@@ -162,6 +167,7 @@ class MemoryStore:
         for trace_id in gone:
             self._size -= self._entries.pop(trace_id).size
             self._minor.pop(trace_id, None)
+            self._read.pop(trace_id, None)
         return len(gone)
 
     def _entry(self, trace_id: str, batch: Batch) -> _Entry:
@@ -202,11 +208,15 @@ class MemoryStore:
                 entry.summary = summary
         return summary
 
-    def _trace(self, trace_id: str, live: Batch | None) -> Trace | None:
+    def _trace(self, trace_id: str, live: Batch | None, keep: bool = False) -> Trace | None:
         with self._lock:
             entry = self._entries.get(trace_id)
             if entry is None and live is None:
                 return None
+            changes = entry.changes if entry else 0
+            known = self._read.get(trace_id)
+            if known is not None and live is None and known[0] == changes:
+                return known[1]
             batches = list(entry.batches) if entry else []
             dropped = entry.dropped if entry else 0
         if live is not None:
@@ -221,4 +231,21 @@ class MemoryStore:
             except Exception:
                 guard.failed("reading a kept batch")
                 dropped += batch.count
-        return Trace.of(trace_id, spans, time.time_ns(), dropped, logs)
+        trace = Trace.of(trace_id, spans, time.time_ns(), dropped, logs)
+        # What runs is drawn until now, and now goes on.
+        if keep and live is None and not trace.running:
+            self._remember(trace, entry, changes)
+        return trace
+
+    def _remember(self, trace: Trace, entry: _Entry | None, changes: int) -> None:
+        with self._lock:
+            if entry is None or self._entries.get(trace.trace_id) is not entry:
+                return
+            self._read.pop(trace.trace_id, None)
+            self._read[trace.trace_id] = changes, trace
+            while len(self._read) > 1 and sum(map(_length, self._read.values())) > _READ:
+                self._read.popitem(last=False)
+
+
+def _length(read: tuple[int, Trace]) -> int:
+    return len(read[1].spans) + len(read[1].logs)

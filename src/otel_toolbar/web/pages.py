@@ -14,6 +14,7 @@ from otel_toolbar.store.base import Query
 from . import render
 from .api import ApiError, in_thread, query_of
 from .site import Site
+from .source import Sources
 
 RECENT = 50
 """Traces listed beside a trace."""
@@ -89,6 +90,7 @@ class Pages:
             process_id=site.process_id(),
             csrf=site.access.csrf,
             why_empty=site.why_empty(),
+            sources=Sources(site.process_id(), site.started),
         )
 
 

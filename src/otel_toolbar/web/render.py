@@ -6,10 +6,10 @@ The pages carry no inline script and no inline style, so the strictest policy fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
@@ -20,11 +20,14 @@ from markupsafe import Markup, escape
 
 from otel_toolbar import panels
 from otel_toolbar.insights import sql_text
+from otel_toolbar.insights.sql_lexer import Token
 from otel_toolbar.insights.summary import Summary
 from otel_toolbar.model import Trace
 from otel_toolbar.panels.shared import duration_text
 from otel_toolbar.panels.trace.view import SpanView, span_view
 from otel_toolbar.settings import Settings
+
+from .source import Sources
 
 STATIC = Path(__file__).parent / "static"
 """Directory of the files under `/_toolbar/static/`."""
@@ -49,6 +52,8 @@ class Context:
     """For the header `X-Toolbar-CSRF` of requests that change something."""
     why_empty: str | None = None
     """Why no trace can come, if so."""
+    sources: Sources = field(default_factory=Sources)
+    """Lines of source beside a place."""
 
 
 def history_page(
@@ -120,7 +125,7 @@ class _Links:
     """URLs within a trace's pages."""
 
     def __init__(self, base: str, trace_id: str, embed: bool) -> None:
-        self._path = f"{base}/t/{trace_id}"
+        self.path = f"{base}/t/{trace_id}"
         self.trace_id = trace_id
         self.embed = embed
 
@@ -128,7 +133,7 @@ class _Links:
         pairs = {"panel": panel, **parameters, **({"embed": 1} if self.embed else {})}
         # `from` is a word of Python, so templates pass `from_`.
         query = urlencode({key.rstrip("_"): value for key, value in pairs.items() if value})
-        return f"{self._path}?{query}" + (f"#{anchor}" if anchor else "")
+        return f"{self.path}?{query}" + (f"#{anchor}" if anchor else "")
 
     def span(self, span_id: str) -> str:
         """The span in the waterfall."""
@@ -148,6 +153,7 @@ def _panel(
             view=active.data,
             context=context,
             link=link,
+            query=query,
             first=int(first) if first.isdecimal() and len(first) < 9 else 1,
         )
     )
@@ -236,14 +242,26 @@ def prose(text: str) -> Markup:
     return Markup("").join(parts)
 
 
-def sql(statement: str) -> Markup:
+@lru_cache(maxsize=256)
+def sql(statement: str, system: str = "") -> Markup:
     """A statement with colours and line breaks."""
-    parts: list[Markup] = []
-    for token in sql_text.lines(statement[:_LONGEST_SQL]):
+    found = sql_text.lines(statement[:_LONGEST_SQL], system in sql_text.MYSQL)
+    return _coloured(found) + (" …" if len(statement) > _LONGEST_SQL else "")
+
+
+@lru_cache(maxsize=512)
+def sql_line(statement: str, system: str = "") -> Markup:
+    """A statement's beginning in one line, with colours."""
+    return _coloured(sql_text.one_line(statement, system in sql_text.MYSQL))
+
+
+def _coloured(found: Iterable[Token]) -> Markup:
+    parts: list[str] = []
+    for token in found:
         css = _CLASSES.get(token.kind)
-        text = escape(token.text)
-        parts.append(Markup('<span class="{}">{}</span>').format(css, text) if css else text)
-    return Markup("").join(parts) + (" …" if len(statement) > _LONGEST_SQL else "")
+        text = str(escape(token.text))
+        parts.append(f'<span class="{css}">{text}</span>' if css else text)
+    return Markup("".join(parts))  # noqa: S704 - each text is escaped above
 
 
 def count_text(number: int) -> str:
@@ -263,5 +281,6 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "percent": percent_text,
     "status_level": status_level,
     "sql": sql,
+    "sql_line": sql_line,
     "prose": prose,
 }

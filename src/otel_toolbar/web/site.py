@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,8 @@ class Site:
     process_id: Callable[[], str] = lambda: ""
     why_empty: Callable[[], str | None] = lambda: None
     closing: Callable[[], bool] = lambda: False
+    started: float = field(default_factory=time.time)
+    """When the process began, about, in unix seconds."""
     _app: ASGI | None = field(default=None, repr=False)
 
     @property

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from otel_toolbar import semconv
-from otel_toolbar.insights import reading
-from otel_toolbar.insights.n_plus_one import Findings, find
+from otel_toolbar.insights import hints, reading
+from otel_toolbar.insights.hint import Figure
 from otel_toolbar.insights.n_plus_one import NPlusOne as Repeated
+from otel_toolbar.insights.n_plus_one import find, read_statement
 from otel_toolbar.insights.sql_text import filled_in
-from otel_toolbar.model import Span, Trace
+from otel_toolbar.model import Kind, Span, Trace
 from otel_toolbar.panels.contract import Badge, Level
 from otel_toolbar.panels.shared import (
     Field,
     Place,
+    editor_link,
     exception,
-    fields,
     offset,
     place,
     seconds,
     stack,
+    title,
 )
 from otel_toolbar.settings import Settings
 
-from . import groups
+from . import groups, listing, transactions
+from .transactions import Boundary, Transaction
+
+_DEEPEST = 12
+"""Spans around a query that are named."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """A span that a query ran in: a template, a task, a dependency, the app's own."""
+
+    id: str
+    name: str
+    kind: str
+    """template, task, job, websocket, http or span."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +78,21 @@ class Query:
     """Rows changed."""
     place: Place | None
     stack: tuple[Place, ...]
+    around: tuple[Around, ...]
+    """What it ran in within the request, nearest first."""
+    process: str
+    """Id of the process that made it, where that is told."""
+    transaction: int
+    """Number of its transaction, 0 where there was none or that is not known."""
     lazy: str
     """`Model.relationship` whose lazy load made it."""
     error: str
+    error_code: str
+    """The database's own code: a SQLSTATE, a number."""
+    error_type: str
+    """Class of the exception."""
+    reads_only: bool
+    """It changes nothing, and its plan can be asked for."""
     slow: bool
     duplicate: bool
     """An earlier query had the same statement and the same parameters."""
@@ -78,7 +107,16 @@ class Query:
 
         No field: of thousands of queries only those on the page are worth the work.
         """
-        return filled_in(self.statement, {field.name: field.value for field in self.parameters})
+        values = {field.name: field.value for field in self.parameters}
+        return filled_in(self.statement, values, self.system)
+
+    @property
+    def searched(self) -> str:
+        """In what a filter by text looks."""
+        at = f"{self.place.path}:{self.place.line} {self.place.function}" if self.place else ""
+        values = " ".join(field.value for field in self.parameters)
+        within = " ".join(each.name for each in self.around)
+        return f"{self.summary} {self.statement} {at} {values} {within} {self.error}".lower()
 
 
 @dataclass(frozen=True)
@@ -126,7 +164,28 @@ class NPlusOne:
     """How to fix it."""
     code: str
     """The fix as code, where it can be told."""
+    process: str
+    """Id of the process that made them, where that is told."""
     queries: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What could be better, with what shows it."""
+
+    rule: str
+    title: str
+    severity: str
+    """info or warn."""
+    evidence: str
+    figures: tuple[Figure, ...]
+    fix: str
+    link: str
+    """A page that explains it."""
+    place: Place | None
+    process: str
+    queries: tuple[int, ...]
+    """Positions of the queries that it is about."""
 
 
 @dataclass(frozen=True)
@@ -152,15 +211,33 @@ class QueriesView:
     dropped: int
     systems: tuple[str, ...]
     n_plus_one: tuple[NPlusOne, ...]
+    hints: tuple[Hint, ...]
     statements: tuple[StatementGroup, ...]
     queries: tuple[Query, ...]
+    transactions: tuple[Transaction, ...]
+    boundaries: tuple[Boundary, ...]
+    """Where transactions begin and end, in order of start; they are no queries."""
+
+    def listed(self, asked: Mapping[str, str]) -> listing.Listing:
+        """The part of the list that a page's parameters ask for."""
+        return listing.select(self.queries, self.boundaries, asked)
 
 
 def view(trace: Trace, settings: Settings) -> QueriesView:
-    spans = [span for span in trace.spans if reading.is_query(span)]
+    spans = reading.queries(trace)
     whole = trace.main.duration_at(trace.now) if trace.main else 0
     findings = find(trace, settings.n_plus_one, settings.n_plus_one_duration * 1_000_000)
-    queries = _queries(trace, spans, findings, whole, settings)
+    sorted_ = transactions.sort(trace, spans)
+    marks = _Marks(
+        n_plus_one={s.span_id: found.group for found in findings.n_plus_one for s in found.spans},
+        duplicates=groups.duplicates(findings),
+        transactions=sorted_.of,
+        around=_Surroundings(trace),
+        whole=whole,
+    )
+    queries = tuple(
+        _query(trace, span, position, marks, settings) for position, span in enumerate(spans, 1)
+    )
     by_span = dict(zip((span.span_id for span in spans), queries, strict=True))
     within = [query for query in queries if not query.detached]
     statements = _statements(queries, whole)
@@ -180,16 +257,36 @@ def view(trace: Trace, settings: Settings) -> QueriesView:
         dropped=max(0, told - len(within)),
         systems=tuple(sorted({query.system for query in queries if query.system})),
         n_plus_one=tuple(_n_plus_one(found, by_span, whole) for found in findings.n_plus_one),
+        hints=_hints(trace, by_span, settings),
         statements=statements,
         queries=queries,
+        transactions=transactions.shown(trace, sorted_),
+        boundaries=tuple(sorted_.boundaries),
     )
 
 
 def badge(view: QueriesView) -> Badge:
-    if not view.count:
+    warned = bool(view.slow) or any(group.level == "warn" for group in view.n_plus_one)
+    return _badge(view.count, bool(view.errors), warned)
+
+
+def glance(trace: Trace, settings: Settings) -> Badge:
+    queries = reading.queries(trace)
+    within = [span for span in queries if not span.flag(semconv.DETACHED)]
+    limit = settings.slow_query * 1_000_000
+    found = find(trace, settings.n_plus_one, settings.n_plus_one_duration * 1_000_000)
+    return _badge(
+        max(_told(trace.main), len(within)),
+        any(map(reading.failed, queries)),
+        any(span.duration_at(trace.now) >= limit for span in within)
+        or any(group.warning for group in found.n_plus_one),
+    )
+
+
+def _badge(count: int, failed: bool, warned: bool) -> Badge:
+    if not count:
         return Badge()
-    warned = view.slow or any(group.level == "warn" for group in view.n_plus_one)
-    return Badge(f"{view.count:,}", "error" if view.errors else "warn" if warned else "ok")
+    return Badge(f"{count:,}", "error" if failed else "warn" if warned else "ok")
 
 
 def _told(main: Span | None) -> int:
@@ -200,15 +297,31 @@ def _share(part: float, whole: int) -> float:
     return max(0.0, min(1.0, part / whole)) if whole > 0 else 0.0
 
 
-def _queries(
-    trace: Trace, spans: Sequence[Span], findings: Findings, whole: int, settings: Settings
-) -> tuple[Query, ...]:
-    repeats = {span.span_id: found.group for found in findings.n_plus_one for span in found.spans}
-    again = groups.duplicates(findings)
-    marks = _Marks(repeats, again, whole)
-    return tuple(
-        _query(trace, span, position, marks, settings) for position, span in enumerate(spans, 1)
-    )
+class _Surroundings:
+    """What queries ran in, found once for all that share a parent."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._known: dict[str, tuple[Around, ...]] = {}
+
+    def of(self, span: Span) -> tuple[Around, ...]:
+        parent = span.parent_id or ""
+        if parent not in self._known:
+            self._known[parent] = tuple(self._walk(span))
+        return self._known[parent]
+
+    def _walk(self, span: Span) -> Iterator[Around]:
+        for above in islice(self._trace.ancestors(span), _DEEPEST):
+            if above.kind is Kind.SERVER or above is self._trace.main:
+                return
+            yield Around(above.span_id, title(above), _kind_of(above))
+
+
+def _kind_of(span: Span) -> str:
+    category = reading.category(span)
+    if category != "template" and semconv.ASYNCIO_TASK_NAME in span.attributes:
+        return "task"
+    return "span" if category in ("internal", "server", "db") else category
 
 
 class _Marks(NamedTuple):
@@ -217,13 +330,15 @@ class _Marks(NamedTuple):
     n_plus_one: Mapping[str, str]
     """Groups by span id."""
     duplicates: frozenset[str]
+    transactions: Mapping[str, int]
+    around: _Surroundings
     whole: int
     """ns of the request."""
 
 
 def _query(trace: Trace, span: Span, position: int, marks: _Marks, settings: Settings) -> Query:
     statement = reading.statement(span)
-    parameters = fields(span.below(semconv.DB_QUERY_PARAMETER))
+    system, database = reading.database(span)
     duration = span.duration_at(trace.now)
     return Query(
         id=span.span_id,
@@ -236,21 +351,69 @@ def _query(trace: Trace, span: Span, position: int, marks: _Marks, settings: Set
         summary=_summary(span),
         statement=statement,
         operation=reading.operation(span).upper(),
-        system=reading.database_system(span),
-        database=reading.text(span, semconv.DB_NAMESPACE, semconv.OLD_DB_NAME),
-        parameters=parameters,
+        system=system,
+        database=database,
+        parameters=_parameters(span),
         more_parameters=max(0, reading.integer(span, semconv.QUERY_PARAMETERS_MORE) or 0),
         batch=reading.integer(span, semconv.DB_OPERATION_BATCH_SIZE),
         rows=reading.integer(span, semconv.DB_RESPONSE_RETURNED_ROWS),
         affected=reading.integer(span, semconv.QUERY_AFFECTED_ROWS),
         place=place(span, settings),
         stack=stack(span, settings),
+        around=marks.around.of(span),
+        process=_process(span),
+        transaction=marks.transactions.get(span.span_id, 0),
         lazy=reading.text(span, semconv.QUERY_LAZY_LOADED_FROM),
         error=exception(span),
+        error_code=reading.text(span, semconv.DB_RESPONSE_STATUS_CODE),
+        error_type=reading.text(span, semconv.ERROR_TYPE),
+        reads_only=bool(statement) and read_statement(trace, span).reads_only,
         slow=duration >= settings.slow_query * 1_000_000,
         duplicate=span.span_id in marks.duplicates,
         n_plus_one=marks.n_plus_one.get(span.span_id, ""),
         statement_group=groups.fingerprint(trace, span),
+    )
+
+
+def _parameters(span: Span) -> tuple[Field, ...]:
+    """In their order: those with names stand in the order of their placeholders."""
+    values = span.below(semconv.DB_QUERY_PARAMETER)
+    if not values:
+        return ()
+    ordered = sorted(values.items(), key=lambda item: _index(item[0]))
+    return tuple(Field(name, reading.as_text(value)) for name, value in ordered)
+
+
+def _index(name: str) -> int:
+    return int(name) if name.isdecimal() and len(name) < 9 else 0
+
+
+def _process(span: Span) -> str:
+    told = span.resource.get(semconv.PROCESS_ID)
+    return told if isinstance(told, str) else ""
+
+
+def _hints(trace: Trace, by_span: Mapping[str, Query], settings: Settings) -> tuple[Hint, ...]:
+    return tuple(
+        Hint(
+            rule=hint.rule,
+            title=hint.title,
+            severity=hint.severity,
+            evidence=hint.evidence,
+            figures=hint.figures,
+            fix=hint.fix,
+            link=hint.link,
+            place=hint.place
+            and Place(
+                hint.place.file,
+                hint.place.line,
+                hint.place.function,
+                editor_link(hint.place.file, hint.place.line, settings.editor),
+            ),
+            process=_process(trace.by_id[hint.spans[0]]),
+            queries=tuple(by_span[span].position for span in hint.spans if span in by_span),
+        )
+        for hint in hints.find(trace)
     )
 
 
@@ -312,5 +475,6 @@ def _n_plus_one(found: Repeated, by_span: dict[str, Query], whole: int) -> NPlus
         lazy=found.relationship,
         hint=hint,
         code=code,
+        process=first.process,
         queries=tuple(query.position for query in like),
     )

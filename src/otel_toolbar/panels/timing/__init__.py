@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from otel_toolbar.panels.contract import Panel
 
-from .view import badge, view
+from .view import badge, glance, view
 
-PANEL = Panel("timing", "Timing", view, badge, "otel_toolbar.panels.timing/panel.html")
+PANEL = Panel("timing", "Timing", view, badge, "otel_toolbar.panels.timing/panel.html", glance)

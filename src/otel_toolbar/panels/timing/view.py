@@ -97,7 +97,7 @@ def view(trace: Trace, settings: Settings) -> TimingView:
     return TimingView(
         found=True,
         running=main.running,
-        slow=whole >= settings.slow_request * 1_000_000,
+        slow=_is_slow(whole, settings),
         start=seconds(main.start),
         duration=seconds(whole),
         first_byte=reading.number(main, semconv.RESPONSE_FIRST_BYTE),
@@ -112,8 +112,23 @@ def view(trace: Trace, settings: Settings) -> TimingView:
 def badge(view: TimingView) -> Badge:
     if not view.found:
         return Badge()
-    text = duration_text(None if view.running else view.duration)
-    return Badge(text, "warn" if view.slow else "ok")
+    return _badge(None if view.running else view.duration, view.slow)
+
+
+def glance(trace: Trace, settings: Settings) -> Badge:
+    main = trace.main
+    if main is None:
+        return Badge()
+    whole = main.duration_at(trace.now)
+    return _badge(None if main.running else seconds(whole), _is_slow(whole, settings))
+
+
+def _badge(duration: float | None, slow: bool) -> Badge:
+    return Badge(duration_text(duration), "warn" if slow else "ok")
+
+
+def _is_slow(whole: int, settings: Settings) -> bool:
+    return whole >= settings.slow_request * 1_000_000
 
 
 def _parts(trace: Trace, main: Span, whole: int) -> tuple[Part, ...]:

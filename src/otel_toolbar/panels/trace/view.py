@@ -150,8 +150,15 @@ def view(trace: Trace, settings: Settings) -> TraceView:
 
 
 def badge(view: TraceView) -> Badge:
-    failed = any(row.error for row in view.spans)
-    return Badge(f"{len(view.spans):,}", "error" if failed else "ok")
+    return _badge(len(view.spans), any(row.error for row in view.spans))
+
+
+def glance(trace: Trace, _: Settings) -> Badge:
+    return _badge(len(trace.spans), any(map(reading.failed, trace.spans)))
+
+
+def _badge(spans: int, failed: bool) -> Badge:
+    return Badge(f"{spans:,}", "error" if failed else "ok")
 
 
 def span_view(trace: Trace, span_id: str, settings: Settings) -> SpanView | None:

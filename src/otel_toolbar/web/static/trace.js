@@ -61,6 +61,7 @@ async function start() {
     const { open } = await import("./waterfall.js");
     waterfall = await open();
   }
+  if (page.panel === "queries" && document.getElementById("filter")) (await import("./queries.js")).open();
   if ("running" in page) follow(waterfall);
 }
 
