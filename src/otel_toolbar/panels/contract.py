@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from otel_toolbar.model import Trace
@@ -36,3 +36,8 @@ class Panel:
 
     It is rendered with `view`, the dataclass, and with the filters of `web/render.py`.
     """
+    parts: Mapping[str, Callable[[Trace, Settings], Any]] = field(
+        default_factory=dict[str, Callable[[Trace, Settings], Any]]
+    )
+    """Further JSON by name, under `panels/{id}/{name}`: what is too heavy for the view, or is
+    wanted by itself. Each is as pure as the view."""
