@@ -55,7 +55,7 @@ def test_when_a_task_held_the_loop(
 
 
 def test_what_a_span_is() -> None:
-    spans = {span.name: span for span in recorded.load("tasks").spans}
+    spans = {span.name: span for span in recorded.load("dashboard").spans}
     assert event_loop.is_task(spans["task audit"])
     assert not event_loop.is_task(spans["blocking thumbnail"]), "it bears its task's name"
     assert event_loop.is_blocking(spans["blocking thumbnail"])
@@ -68,7 +68,7 @@ def test_what_a_span_is() -> None:
 def test_processes_are_told_apart() -> None:
     found = {event_loop.process(span) for span in recorded.load("old_names").spans}
     assert len(found) == 2
-    assert event_loop.process(recorded.load("tasks").spans[0]) == "p-4711"
+    assert event_loop.process(recorded.load("dashboard").spans[0]) == "p-4711"
 
 
 def test_stretches_together_and_at_once() -> None:

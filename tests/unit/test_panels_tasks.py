@@ -46,10 +46,16 @@ def named(**values: Value) -> dict[str, Value]:
 
 
 def test_what_matters_first() -> None:
-    found = view(recorded.load("tasks"))
+    found = view(recorded.load("dashboard"))
     assert (found.count, found.dropped, found.most, found.detached) == (9, 0, 7, 1)
     assert (found.blocked, found.blocked_count) == (0.1503, 1)
-    assert found.states == {"done": 5, "cancelled": 1, "failed": 1, "running": 2}
+    assert found.states == {
+        "done": 5,
+        "cancelled": 1,
+        "failed": 1,
+        "outlived": 1,
+        "running": 1,
+    }
     assert found.longest is not None
     assert found.longest.place is not None
     assert (found.longest.name, found.longest.place.short) == ("thumbnail", "shop/charts.py:88")
@@ -62,7 +68,7 @@ def test_what_matters_first() -> None:
 
 
 def test_where_the_time_of_the_request_went() -> None:
-    found = view(recorded.load("tasks"))
+    found = view(recorded.load("dashboard"))
     assert [(part.kind, round(part.duration, 4)) for part in found.parts] == [
         ("blocked", 0.1503),
         ("running", 0.0458),
@@ -109,7 +115,7 @@ def lanes(found: Timeline) -> list[tuple[int, str, str, str, str]]:
 
 
 def test_lanes_nest_by_parent() -> None:
-    assert lanes(timeline(recorded.load("tasks"), OPTIONS)) == [
+    assert lanes(timeline(recorded.load("dashboard"), OPTIONS)) == [
         (0, "request", "GET /dashboard", "", "done"),
         (1, "task", "load_orders", "Task-12", "done"),
         (2, "thread", "thread write_cache", "asyncio_0", "done"),
@@ -119,13 +125,13 @@ def test_lanes_nest_by_parent() -> None:
         (2, "task", "price_of", "prices:uk", "failed"),
         (2, "task", "price_of", "prices:jp", "cancelled"),
         (1, "task", "render_charts", "Task-14", "done"),
-        (1, "task", "audit", "audit", "running"),
+        (1, "task", "audit", "audit", "outlived"),
         (1, "task", "watch_stock", "watch-stock", "running"),
     ]
 
 
 def test_one_lane_whole() -> None:
-    found = timeline(recorded.load("tasks"), OPTIONS)
+    found = timeline(recorded.load("dashboard"), OPTIONS)
     lane = next(lane for lane in found.lanes if lane.task == "prices:uk")
     assert lane.place is not None
     assert lane.place.short == "shop/prices.py:24"
@@ -240,7 +246,7 @@ def conforms(value: Any, schema: Any, at: str = "timeline") -> None:
         assert isinstance(value, schema), at
 
 
-@pytest.mark.parametrize("trace", ["tasks", "orders", "hostile", "running", "websocket", 1000])
+@pytest.mark.parametrize("trace", ["dashboard", "orders", "hostile", "running", "websocket", 1000])
 def test_json_export_conforms(trace: Any) -> None:
     known = recorded.gathered(trace) if isinstance(trace, int) else recorded.load(trace)
     conforms(json.loads(dumps(timeline(known, OPTIONS))), SCHEMA)
@@ -287,8 +293,9 @@ def test_blocking_calls_that_overlap_are_not_added_up() -> None:
         (named(asyncio__task__state="done"), False, Badge("1", "ok")),
         (named(asyncio__task__state="cancelled"), False, Badge("1", "ok")),
         (named(asyncio__task__state="failed"), False, Badge("1", "warn")),
-        (named(asyncio__task__state="running"), False, Badge("1", "warn")),
-        (named(asyncio__task__state="done"), True, Badge("1", "ok")),
+        (named(asyncio__task__state="running"), False, Badge("1", "ok")),
+        (named(asyncio__task__state="running"), True, Badge("1", "warn")),
+        (named(), True, Badge("1", "warn")),
         (named(asyncio__task__state=7), False, Badge("1", "ok")),
     ],
 )
@@ -358,13 +365,13 @@ def page(trace: Trace, **query: str) -> str:
 
 
 def test_the_page_without_javascript() -> None:
-    text = page(recorded.load("tasks"))
+    text = page(recorded.load("dashboard"))
     assert "thumbnail blocked the loop for 150 ms" in text
     assert "vscode://file/app/shop/charts.py:88" in text
     assert '/_toolbar/t/4bf92f3577b34da6a3ce929d0e0e4736?panel=tasks"' in text
     assert "panels/tasks/timeline" in text
     assert text.count("data-lane=") >= 11
-    embedded = page(recorded.load("tasks"), embed="1")
+    embedded = page(recorded.load("dashboard"), embed="1")
     assert "?panel=tasks&amp;embed=1" in embedded
 
 

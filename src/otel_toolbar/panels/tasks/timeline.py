@@ -21,7 +21,9 @@ from otel_toolbar.settings import Settings
 SLICES = 240
 """Slices of the time in `Timeline.concurrency`."""
 
-State = Literal["done", "cancelled", "failed", "running"]
+State = Literal["done", "cancelled", "failed", "outlived", "running"]
+"""`outlived`: it ended, but after its request; `running`: it has not ended yet."""
+
 LaneKind = Literal["request", "task", "thread"]
 
 
@@ -45,7 +47,6 @@ class Lane:
     process: str
     """Lanes of one process share its event loop."""
     state: State
-    """`running`: it had not ended when the request was over, or has not yet."""
     detached: bool
     """Work after the response."""
     error: str
@@ -56,7 +57,7 @@ class Lane:
     duration: float
     steps: int | None
     held: float
-    """Time it held the loop; of work in a thread, CPU time of the thread."""
+    """Time it held the loop (of a request, its handler did); in a thread, the thread's CPU time."""
     waited: float
     place: Place | None
     """Where it was created."""
@@ -234,7 +235,9 @@ def _state(span: Span) -> State:
         return "cancelled"
     if told == "failed" or reading.failed(span):
         return "failed"
-    return "running" if told == "running" or span.running else "done"
+    if span.running:
+        return "running"
+    return "outlived" if told == "running" else "done"
 
 
 def _await(trace: Trace, span: Span, lanes: Mapping[str, str], settings: Settings) -> Await:

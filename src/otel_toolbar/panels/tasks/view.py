@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 from otel_toolbar import semconv
 from otel_toolbar.insights import event_loop, reading
@@ -14,7 +15,7 @@ from otel_toolbar.panels.contract import Badge
 from otel_toolbar.panels.shared import seconds
 from otel_toolbar.settings import Settings
 
-from .timeline import Await, Blocking, Lane, Slice, timeline
+from .timeline import Await, Blocking, Lane, Slice, State, timeline
 
 _WAITS = ("db", "cache", "http", "job", "websocket")
 """Work elsewhere, which the loop does not do itself."""
@@ -103,6 +104,7 @@ class TasksView:
 
     found: bool
     running: bool
+    """The request is; tasks of it may when it is not."""
     duration: float
     request: float
     """Duration of the request."""
@@ -144,7 +146,7 @@ def view(trace: Trace, settings: Settings) -> TasksView:
     count = max(told, len(tasks))
     return TasksView(
         found=bool(count or lines.blocking or lines.awaits or lag.samples),
-        running=trace.running,
+        running=main is not None and main.running,
         duration=lines.duration,
         request=seconds(main.duration_at(trace.now)) if main else 0.0,
         count=count,
@@ -152,10 +154,7 @@ def view(trace: Trace, settings: Settings) -> TasksView:
         most=event_loop.most_at_once(
             (span.start, trace.end_of(span)) for span in trace.spans if event_loop.is_task(span)
         ),
-        states={
-            state: sum(lane.state == state for lane in tasks)
-            for state in ("done", "cancelled", "failed", "running")
-        },
+        states={state: sum(lane.state == state for lane in tasks) for state in get_args(State)},
         detached=sum(lane.detached for lane in tasks),
         blocked=_blocked(trace),
         blocked_count=max(_told(main, semconv.BLOCKING_COUNT), len(lines.blocking)),
@@ -180,7 +179,7 @@ def badge(view: TasksView) -> Badge:
 
 
 def _leaked(view: TasksView) -> bool:
-    """Tasks that the request has left behind; while it runs they may still end."""
+    """Tasks that still run after their request; while it runs that is as it should be."""
     return not view.running and view.states["running"] > 0
 
 
@@ -251,7 +250,7 @@ def _parts(trace: Trace) -> tuple[Part, ...]:
     begin, end = main.start, trace.end_of(main)
     order = ("blocked", "running", *_WAITS, "await")
     shares = sweep(_uses(trace, event_loop.process(main)), order, begin, end)
-    # The handler has no time line; what it held the loop for was nothing else's time.
+    # What was merged away in time lines, or has none, was held all the same.
     told = int(min(reading.number(main, semconv.EVENT_LOOP_RUNNING) or 0.0, 1e9) * 1e9)
     own = max(0, min(shares[REST], told - shares["running"] - shares["blocked"]))
     shares["running"] += own

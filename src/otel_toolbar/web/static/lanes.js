@@ -112,7 +112,7 @@ export class LanePainter {
     if (lane.kind === "request" && lane.state === "done") return stop(paint, this.colour("rest"), x, y);
     if (lane.state === "cancelled") cross(paint, this.colour("warn"), x, y + MIDDLE);
     else if (lane.state === "failed") triangle(paint, this.colour("bad"), x, y + MIDDLE);
-    else if (lane.state === "running") chevrons(paint, this.colour("link"), x, y + MIDDLE);
+    else if (lane.state === "running" || lane.state === "outlived") chevrons(paint, this.colour("link"), x, y + MIDDLE);
     else stop(paint, this.colour("rest"), x, y);
   }
 

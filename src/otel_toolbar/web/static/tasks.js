@@ -10,8 +10,8 @@ import { Tree } from "./tree.js";
 import { HEIGHT, TreeGrid } from "./treegrid.js";
 
 const SHOWN_AT_MOST = 18;
-const MARKS = { failed: "▲", cancelled: "✕", running: "»", done: "" };
-const STATES = { done: "done", failed: "failed", cancelled: "cancelled", running: "not finished" };
+const MARKS = { failed: "▲", cancelled: "✕", outlived: "»", running: "»", done: "" };
+const STATES = { done: "done", failed: "failed", cancelled: "cancelled", outlived: "outlived the request", running: "not finished" };
 const CAUSES = {
   cpu: "It computed.",
   sleep: "It slept, or waited in a call that is not awaited.",
@@ -143,7 +143,7 @@ class Lanes extends TreeGrid {
     row.label.textContent = lane.name;
     row.hint.textContent = lane.error || lane.task;
     row.root.title = [lane.name, lane.task, STATES[lane.state], lane.error].filter(Boolean).join(", ");
-    row.held.textContent = lane.kind === "request" ? "" : duration(lane.held);
+    row.held.textContent = lane.kind === "request" && !lane.held ? "" : duration(lane.held);
     row.waited.textContent = lane.kind === "task" ? duration(lane.waited) : "";
     const awaits = this.model.awaitsOf(lane.id).length;
     const blocked = this.model.blockingOf(lane.id).length;
@@ -409,7 +409,7 @@ function details(lane, model) {
       ["Starts after", duration(lane.start)],
       [lane.kind === "thread" ? "Queued" : "First step", lane.started !== null && `${duration(lane.started)} later`],
       ["Duration", duration(lane.duration)],
-      [isTask ? "Held the loop" : "CPU", lane.kind !== "request" && duration(lane.held)],
+      [lane.kind === "thread" ? "CPU" : "Held the loop", (isTask || lane.held > 0) && duration(lane.held)],
       ["Waited", isTask && duration(lane.waited)],
       ["Steps", lane.steps !== null && count(lane.steps)],
       ["Kind", KINDS[lane.kind] + (lane.detached ? ", after the response" : "")],
