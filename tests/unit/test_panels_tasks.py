@@ -47,7 +47,7 @@ def named(**values: Value) -> dict[str, Value]:
 
 def test_what_matters_first() -> None:
     found = view(recorded.load("dashboard"))
-    assert (found.count, found.dropped, found.most, found.detached) == (9, 0, 7, 1)
+    assert (found.count, found.dropped, found.most, found.leaked) == (9, 0, 7, 1)
     assert (found.blocked, found.blocked_count) == (0.1503, 1)
     assert found.states == {
         "done": 5,
@@ -166,6 +166,25 @@ def test_a_span_between_two_tasks_does_not_hide_whose_child_the_lower_one_is() -
         (1, "f" * 16),
         (2, f"{1:016x}"),
     ]
+
+
+def test_a_task_that_outlived_its_request_is_one_lane() -> None:
+    known = recorded.load("dashboard")
+    (lane,) = (lane for lane in timeline(known, OPTIONS).lanes if lane.task == "audit")
+    assert (lane.state, lane.start, lane.duration) == ("outlived", 0.398, 0.242)
+    assert (lane.steps, lane.held, lane.waited) == (2, 0.0018, 0.239)
+    spans = [
+        replace(span, attributes={**span.attributes, "asyncio.task.state": "failed"})
+        if span.flag("toolbar.detached")
+        else span
+        for span in known.spans
+    ]
+    (lane,) = (
+        lane
+        for lane in timeline(Trace.of(known.trace_id, spans, known.now), OPTIONS).lanes
+        if lane.task == "audit"
+    )
+    assert lane.state == "failed"
 
 
 # The contract of the export, by field: what may stand there.
@@ -293,7 +312,12 @@ def test_blocking_calls_that_overlap_are_not_added_up() -> None:
         (named(asyncio__task__state="done"), False, Badge("1", "ok")),
         (named(asyncio__task__state="cancelled"), False, Badge("1", "ok")),
         (named(asyncio__task__state="failed"), False, Badge("1", "warn")),
-        (named(asyncio__task__state="running"), False, Badge("1", "ok")),
+        (named(asyncio__task__state="running"), False, Badge("1", "warn")),
+        (
+            named(asyncio__task__state="running", code__file__path="/v/site-packages/s/r.py"),
+            False,
+            Badge("1", "ok"),
+        ),
         (named(asyncio__task__state="running"), True, Badge("1", "warn")),
         (named(), True, Badge("1", "warn")),
         (named(asyncio__task__state=7), False, Badge("1", "ok")),

@@ -16,6 +16,9 @@ from . import reading
 Stretch = tuple[int, int]
 """From, to."""
 
+_CLOSE = 1_000_000
+"""ns between the two spans of a task that outlived its request, at most."""
+
 _LONGEST_WAIT = 10**7
 """s that something may be said to take: some months. What is more is no time."""
 
@@ -47,6 +50,37 @@ def is_executor(span: Span) -> bool:
     return semconv.ASYNCIO_EXECUTOR_STATE in span.attributes
 
 
+def continues(trace: Trace, span: Span) -> bool:
+    """True for what a task did after its request: a span of its own, where the task's own ended."""
+    before = trace.by_id.get(span.parent_id or "")
+    return (
+        before is not None
+        and before.end is not None
+        and span.flag(semconv.DETACHED)
+        and before.attributes.get(semconv.ASYNCIO_TASK_STATE) == "running"
+        and _coroutine(before) == _coroutine(span) != ""
+        and is_task(span)
+        and abs(span.start - before.end) <= _CLOSE
+    )
+
+
+def _coroutine(span: Span) -> str:
+    return reading.text(span, semconv.ASYNCIO_TASK_COROUTINE)
+
+
+def rest(trace: Trace, span: Span) -> Span | None:
+    """What the task did after its request, where that is known."""
+    if span.attributes.get(semconv.ASYNCIO_TASK_STATE) != "running":
+        return None
+    below = trace.children.get(span.span_id, ())
+    return next((child for child in below if continues(trace, child)), None)
+
+
+def tasks(trace: Trace) -> list[Span]:
+    """The span of every task, in order of start."""
+    return [span for span in trace.spans if is_task(span) and not continues(trace, span)]
+
+
 def process(span: Span) -> str:
     """What tells one process's loop from another's, in a trace through several."""
     told = reading.as_text(span.resource.get(semconv.PROCESS_ID))
@@ -57,7 +91,8 @@ def lane_of(trace: Trace) -> dict[str, Span]:
     """By span id the nearest task or request above it."""
     lanes: dict[str, Span] = {}
     for span, _ in trace.walk():
-        own = span if is_task(span) or span.kind is Kind.SERVER else lanes.get(span.span_id)
+        lane = span.kind is Kind.SERVER or (is_task(span) and not continues(trace, span))
+        own = span if lane else lanes.get(span.span_id)
         for child in trace.children.get(span.span_id, ()):
             if own is not None:
                 lanes[child.span_id] = own
@@ -105,7 +140,7 @@ def union(stretches: Iterable[Stretch]) -> list[Stretch]:
     return joined
 
 
-def most_at_once(stretches: Iterable[Stretch]) -> int:
+def most_at_once(stretches: Iterable[tuple[float, float]]) -> int:
     """How many overlapped at most."""
     changes = sorted(
         change for start, end in stretches for change in ((start, 1), (max(start, end), -1))

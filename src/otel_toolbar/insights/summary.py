@@ -111,7 +111,7 @@ def _counts(trace: Trace, settings: Settings) -> Counts:
     blocked = sum(1 for span in trace.spans if event_loop.is_blocking(span))
     blocking = max(_told(trace, semconv.BLOCKING_COUNT), blocked)
     errors = failures(trace)
-    tasks = sum(1 for span in trace.spans if event_loop.is_task(span))
+    tasks = len(event_loop.tasks(trace))
     return Counts(
         spans=len(trace.spans),
         queries=max(_told(trace, semconv.QUERIES_COUNT), len(_queries(trace))),

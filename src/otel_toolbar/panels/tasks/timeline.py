@@ -22,7 +22,8 @@ SLICES = 240
 """Slices of the time in `Timeline.concurrency`."""
 
 State = Literal["done", "cancelled", "failed", "outlived", "running"]
-"""`outlived`: it ended, but after its request; `running`: it has not ended yet."""
+"""`outlived`: it ended, but after its request; `running`: it had not when its request did, and
+nothing is known of it since."""
 
 LaneKind = Literal["request", "task", "thread"]
 
@@ -168,7 +169,7 @@ def _lanes(trace: Trace, settings: Settings) -> tuple[Lane, ...]:
     depths: dict[str, int] = {}
     found: list[Lane] = []
     for span, _ in trace.walk():
-        kind = _kind(span)
+        kind = _kind(trace, span)
         if kind is None:
             continue
         parent = parents.get(span.span_id)
@@ -182,7 +183,9 @@ def _lane(
     trace: Trace, span: Span, parent: str | None, depth: int, kind: LaneKind, settings: Settings
 ) -> Lane:
     held = _in_thread(trace, span) if kind == "thread" else event_loop.held(trace, span)
-    told = _time(span, semconv.ASYNCIO_TASK_CPU, semconv.ASYNCIO_EXECUTOR_CPU)
+    rest = event_loop.rest(trace, span)
+    last = rest or span  # its figures are those of the whole task
+    told = _time(last, semconv.ASYNCIO_TASK_CPU, semconv.ASYNCIO_EXECUTOR_CPU)
     drawn = seconds(sum(end - start for start, end in held))
     return Lane(
         id=span.span_id,
@@ -190,25 +193,25 @@ def _lane(
         depth=depth,
         kind=kind,
         name=_coroutine(span) if kind == "task" else title(span),
-        task=reading.text(span, semconv.ASYNCIO_TASK_NAME, semconv.THREAD_NAME),
+        task=reading.text(last, semconv.ASYNCIO_TASK_NAME, semconv.THREAD_NAME),
         process=event_loop.process(span),
-        state=_state(span),
+        state=_state(span, rest),
         detached=span.flag(semconv.DETACHED),
-        error=exception(span),
+        error=exception(last),
         start=offset(trace, span),
         started=_time(span, semconv.ASYNCIO_TASK_STARTED, semconv.ASYNCIO_EXECUTOR_STARTED),
-        duration=seconds(span.duration_at(trace.now)),
-        steps=reading.integer(span, semconv.ASYNCIO_TASK_STEPS),
+        duration=seconds(max(0, trace.end_of(last) - span.start)),
+        steps=reading.integer(last, semconv.ASYNCIO_TASK_STEPS),
         held=drawn if told is None else told,
-        waited=_time(span, semconv.ASYNCIO_TASK_WAIT) or 0.0,
+        waited=_time(last, semconv.ASYNCIO_TASK_WAIT) or 0.0,
         place=place(span, settings),
         running=tuple((_since(trace, start), _since(trace, end)) for start, end in held),
     )
 
 
-def _kind(span: Span) -> LaneKind | None:
+def _kind(trace: Trace, span: Span) -> LaneKind | None:
     if event_loop.is_task(span):
-        return "task"
+        return None if event_loop.continues(trace, span) else "task"
     if event_loop.is_executor(span):
         return "thread"
     return "request" if span.kind is Kind.SERVER else None
@@ -229,15 +232,16 @@ def _coroutine(span: Span) -> str:
     return reading.text(span, semconv.ASYNCIO_TASK_COROUTINE) or title(span).removeprefix("task ")
 
 
-def _state(span: Span) -> State:
+def _state(span: Span, rest: Span | None) -> State:
+    if rest is not None:
+        ended = _state(rest, None)
+        return "outlived" if ended == "done" else ended
     told = reading.text(span, semconv.ASYNCIO_TASK_STATE, semconv.ASYNCIO_EXECUTOR_STATE)
     if told == "cancelled":
         return "cancelled"
     if told == "failed" or reading.failed(span):
         return "failed"
-    if span.running:
-        return "running"
-    return "outlived" if told == "running" else "done"
+    return "running" if told == "running" or span.running else "done"
 
 
 def _await(trace: Trace, span: Span, lanes: Mapping[str, str], settings: Settings) -> Await:
@@ -273,11 +277,12 @@ def _blocking(trace: Trace, span: Span, lanes: Mapping[str, str], settings: Sett
 
 def _concurrency(trace: Trace) -> tuple[Slice, ...]:
     """In slices of one length: exact changes of a thousand tasks would be more than anyone reads."""
-    spans = [span for span in trace.spans if event_loop.is_task(span)]
+    spans = event_loop.tasks(trace)
     length = trace.end - trace.start
     if not spans or length <= 0:
         return ()
-    load = Load([(span.start, trace.end_of(span)) for span in spans], _busy(trace))
+    ends = [trace.end_of(event_loop.rest(trace, span) or span) for span in spans]
+    load = Load([(s.start, end) for s, end in zip(spans, ends, strict=True)], _busy(trace))
     edges = [trace.start + length * number // SLICES for number in range(SLICES + 1)]
     return tuple(
         Slice(

@@ -20,6 +20,9 @@ from .timeline import Await, Blocking, Lane, Slice, State, timeline
 _WAITS = ("db", "cache", "http", "job", "websocket")
 """Work elsewhere, which the loop does not do itself."""
 
+_LIBRARIES = ("site-packages", "dist-packages")
+"""Folders of code that is not the app's."""
+
 _TITLES = {
     "blocked": "Blocked by one call",
     "running": "Running on the loop",
@@ -115,8 +118,8 @@ class TasksView:
     """Tasks that existed at one time, at most."""
     states: dict[str, int]
     """Tasks by state, zeros included."""
-    detached: int
-    """Tasks after the response."""
+    leaked: int
+    """Tasks of the app's own code that were not over when the request was."""
     blocked: float
     """Time for which the loop was blocked, together."""
     blocked_count: int
@@ -151,11 +154,9 @@ def view(trace: Trace, settings: Settings) -> TasksView:
         request=seconds(main.duration_at(trace.now)) if main else 0.0,
         count=count,
         dropped=count - len(tasks),
-        most=event_loop.most_at_once(
-            (span.start, trace.end_of(span)) for span in trace.spans if event_loop.is_task(span)
-        ),
+        most=event_loop.most_at_once((lane.start, lane.start + lane.duration) for lane in tasks),
         states={state: sum(lane.state == state for lane in tasks) for state in get_args(State)},
-        detached=sum(lane.detached for lane in tasks),
+        leaked=0 if main is None or main.running else sum(_leaked(lane) for lane in tasks),
         blocked=_blocked(trace),
         blocked_count=max(_told(main, semconv.BLOCKING_COUNT), len(lines.blocking)),
         longest=longest_first[0] if longest_first else None,
@@ -174,13 +175,14 @@ def view(trace: Trace, settings: Settings) -> TasksView:
 def badge(view: TasksView) -> Badge:
     if not view.found:
         return Badge()
-    worth_a_look = view.blocked_count or view.states["failed"] or _leaked(view)
+    worth_a_look = view.blocked_count or view.states["failed"] or view.leaked
     return Badge(f"{view.count:,}", "warn" if worth_a_look else "ok")
 
 
-def _leaked(view: TasksView) -> bool:
-    """Tasks that still run after their request; while it runs that is as it should be."""
-    return not view.running and view.states["running"] > 0
+def _leaked(lane: Lane) -> bool:
+    """Frameworks leave tasks behind too, such as Starlette's streams: these end at once."""
+    path = lane.place.path.replace("\\", "/") if lane.place else ""
+    return lane.state == "running" and not any(f"/{part}/" in path for part in _LIBRARIES)
 
 
 def _told(main: Span | None, key: str) -> int:

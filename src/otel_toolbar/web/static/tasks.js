@@ -79,6 +79,7 @@ class Lanes extends TreeGrid {
     this.setUpKeys();
     onTheme(() => this.drawSoon());
     const first = this.tree.reveal(page.span ?? "");
+    this.showRequest();
     this.refresh();
     if (first >= 0) {
       this.select(first);
@@ -92,6 +93,13 @@ class Lanes extends TreeGrid {
     this.tree.load(model.lanes);
   }
 
+  /** A task that goes on for long after its request must not make that small. */
+  showRequest() {
+    const request = this.model.lanes.find(({ kind }) => kind === "request");
+    const end = request && request.start + request.duration;
+    if (end && end * 2 < this.scale.whole) this.scale.zoomTo(0, end * 1.1);
+  }
+
   /** Called while the trace runs. */
   async update() {
     const id = this.item?.id;
@@ -102,7 +110,7 @@ class Lanes extends TreeGrid {
   }
 
   refresh() {
-    const rows = Math.min(SHOWN_AT_MOST, Math.max(3, this.tree.shown.length));
+    const rows = Math.min(SHOWN_AT_MOST, Math.max(2, this.tree.shown.length));
     this.grid.style.height = `${rows * HEIGHT + HEIGHT + 4}px`;
     super.refresh();
     this.overview.draw();
@@ -110,7 +118,7 @@ class Lanes extends TreeGrid {
     const { tree } = this;
     this.note.textContent = tree.searching
       ? `${count(tree.found)} of ${count(tree.items.length)} lanes match`
-      : `${duration(this.scale.from)} to ${duration(this.scale.to)}, at most ${count(this.model.most)} tasks at once`;
+      : `${duration(this.scale.from)} to ${duration(this.scale.to)} of ${duration(this.scale.whole)}. The wheel zooms on the overview, and with Ctrl here; drag to pan.`;
   }
 
   draw() {
@@ -183,7 +191,7 @@ class Lanes extends TreeGrid {
     }
     paint.font = `11px ${getComputedStyle(document.body).fontFamily}`;
     paint.fillStyle = colour("muted");
-    paint.fillText(`${count(model.most)} ${model.most === 1 ? "task" : "tasks"} at once`, 4, 12);
+    if (model.most) paint.fillText(`${count(model.most)} ${model.most === 1 ? "task" : "tasks at once"}`, 4, 12);
   }
 
   // What can be done
