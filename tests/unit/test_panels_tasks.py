@@ -306,6 +306,27 @@ def test_blocking_calls_that_overlap_are_not_added_up() -> None:
     assert (told.blocked, told.blocked_count) == (0.3, 5), "calls that were not kept are counted"
 
 
+def test_what_the_machine_is_to_blame_for_is_shown_and_not_counted() -> None:
+    def block(number: int, **attributes: Value) -> Span:
+        known = named(asyncio__blocking__threshold=0.1, **attributes)
+        start, end = number * 20 * MS, (number * 20 + number) * MS
+        name = f"{number:016x}"
+        return Span("a" * 32, name, "f" * 16, "blocking f", Kind.INTERNAL, start, end, known)
+
+    slow, busy = (
+        block(2, asyncio__blocking__cause="cpu"),
+        block(4, asyncio__blocking__cause="machine"),
+    )
+    found = view(request(slow, busy))
+    assert [call.cause for call in found.blocking] == ["cpu", "machine"]
+    assert (found.blocked, found.blocked_count) == (0.002, 1)
+    assert found.longest == found.blocking[0]
+    found = view(request(busy))
+    assert (found.blocked_count, found.longest) == (0, None)
+    assert tasks.PANEL.badge(found).level == "ok"
+    assert "f held the loop for 4.00 ms" in page(request(busy))
+
+
 @pytest.mark.parametrize(
     ("attributes", "running", "badge"),
     [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from otel_toolbar import semconv
 from otel_toolbar.model import Span, Trace
 
-from . import reading
+from . import event_loop, reading
 from .sweep import REST, Interval, sweep
 
 KINDS: tuple[str, ...] = ("db", "cache", "http", "job", "template", "websocket", "internal", REST)
@@ -56,6 +56,9 @@ def _within(trace: Trace, main: Span) -> list[tuple[str, Span]]:
         and span.start < end
         and trace.end_of(span) > begin
         and not span.flag(semconv.DETACHED)
+        # A task and an await say where time went by, not what was done in it.
+        and not event_loop.is_task(span)
+        and not event_loop.is_await(span)
         and span.span_id not in callers
     ]
 

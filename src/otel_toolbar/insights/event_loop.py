@@ -31,6 +31,11 @@ def is_blocking(span: Span) -> bool:
     return semconv.ASYNCIO_BLOCKING_THRESHOLD in span.attributes
 
 
+def blames_the_machine(span: Span) -> bool:
+    """True for a blocking call for which the machine had no CPU: the code may be innocent."""
+    return span.attributes.get(semconv.ASYNCIO_BLOCKING_CAUSE) == "machine"
+
+
 def is_await(span: Span) -> bool:
     """True for the span of an await that took longer than its threshold."""
     return semconv.ASYNCIO_AWAIT_TARGET in span.attributes
@@ -79,6 +84,11 @@ def rest(trace: Trace, span: Span) -> Span | None:
 def tasks(trace: Trace) -> list[Span]:
     """The span of every task, in order of start."""
     return [span for span in trace.spans if is_task(span) and not continues(trace, span)]
+
+
+def blocking(trace: Trace) -> list[Span]:
+    """Calls that blocked the loop, those left out that the machine is to blame for."""
+    return [span for span in trace.spans if is_blocking(span) and not blames_the_machine(span)]
 
 
 def process(span: Span) -> str:

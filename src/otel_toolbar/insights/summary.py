@@ -108,8 +108,7 @@ def _queries(trace: Trace) -> list[Span]:
 
 def _counts(trace: Trace, settings: Settings) -> Counts:
     n_plus_one = max(_told(trace, semconv.N_PLUS_ONE_COUNT), _repeated(trace, settings))
-    blocked = sum(1 for span in trace.spans if event_loop.is_blocking(span))
-    blocking = max(_told(trace, semconv.BLOCKING_COUNT), blocked)
+    blocking = max(_told(trace, semconv.BLOCKING_COUNT), len(event_loop.blocking(trace)))
     errors = failures(trace)
     tasks = len(event_loop.tasks(trace))
     return Counts(

@@ -121,7 +121,7 @@ class TasksView:
     leaked: int
     """Tasks of the app's own code that were not over when the request was."""
     blocked: float
-    """Time for which the loop was blocked, together."""
+    """Time for which the loop was blocked by calls, together."""
     blocked_count: int
     longest: Blocking | None
     lag: Lag
@@ -132,7 +132,7 @@ class TasksView:
     waits: tuple[Waits, ...]
     """The longest together first."""
     blocking: tuple[Blocking, ...]
-    """The longest first."""
+    """The longest first; last those that the machine is to blame for, which no figure counts."""
     awaits: tuple[Await, ...]
     """In order of time."""
     lanes: tuple[Lane, ...]
@@ -144,7 +144,8 @@ def view(trace: Trace, settings: Settings) -> TasksView:
     main = trace.main
     tasks = [lane for lane in lines.lanes if lane.kind == "task"]
     told = max(_told(main, semconv.TASKS_COUNT), len(tasks) + _told(main, semconv.TASKS_DROPPED))
-    longest_first = tuple(sorted(lines.blocking, key=lambda call: -call.duration))
+    longest_first = tuple(sorted(lines.blocking, key=_blame))
+    blamed = event_loop.blocking(trace)
     lag = _lag(main)
     count = max(told, len(tasks))
     return TasksView(
@@ -158,8 +159,8 @@ def view(trace: Trace, settings: Settings) -> TasksView:
         states={state: sum(lane.state == state for lane in tasks) for state in get_args(State)},
         leaked=0 if main is None or main.running else sum(_leaked(lane) for lane in tasks),
         blocked=_blocked(trace),
-        blocked_count=max(_told(main, semconv.BLOCKING_COUNT), len(lines.blocking)),
-        longest=longest_first[0] if longest_first else None,
+        blocked_count=max(_told(main, semconv.BLOCKING_COUNT), len(blamed)),
+        longest=longest_first[0] if blamed else None,
         lag=lag,
         loop=_loop(main),
         parts=_parts(trace),
@@ -191,11 +192,15 @@ def _told(main: Span | None, key: str) -> int:
 
 def _blocked(trace: Trace) -> float:
     """In s; the request itself knows of calls that were not kept as spans."""
-    spans = [span for span in trace.spans if event_loop.is_blocking(span)]
+    spans = event_loop.blocking(trace)
     stretches = event_loop.union((span.start, trace.end_of(span)) for span in spans)
     seen = seconds(sum(end - start for start, end in stretches))
     told = reading.number(trace.main, semconv.BLOCKING_DURATION) if trace.main else None
     return max(seen, told or 0.0)
+
+
+def _blame(call: Blocking) -> tuple[bool, float]:
+    return call.cause == "machine", -call.duration
 
 
 def _lag(main: Span | None) -> Lag:
