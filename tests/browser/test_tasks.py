@@ -285,7 +285,8 @@ def test_a_running_trace_goes_on(opened: Any, pages: Pages) -> None:
     ended = [replace(span, end=span.end or later) for span in known.spans]
     pages.add(Trace.of(TASKS, ended, later))
     expect(page.locator("#live")).to_have_text("", timeout=5000)
-    expect(overview(page)).to_have_attribute("aria-valuetext", "0.00 ms to 1.00 s")
+    # It is opened anew, at the request: what went on after that is more than half of the time.
+    expect(overview(page)).to_have_attribute("aria-valuetext", "0.00 ms to 453 ms")
 
 
 def test_the_waterfall_shows_where_the_loop_was_blocked(opened: Any) -> None:
