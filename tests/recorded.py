@@ -66,6 +66,43 @@ def large(count: int) -> Trace:
     return Trace.of(trace_id, spans, begin + count * 100_000)
 
 
+def gathered(count: int) -> Trace:
+    """One request that gathers `count` tasks in groups of 50, one of which blocks the loop."""
+    trace_id, begin, ms = "6" * 32, 1_790_000_000_000_000_000, 1_000_000
+    last = begin + 600 * ms
+    spans = [Span(trace_id, _id(0), None, "GET /fan-out", Kind.SERVER, begin, last, {
+        "http.request.method": "GET", "http.route": "/fan-out", "http.response.status_code": 200,
+        "toolbar.tasks.count": count, "toolbar.blocking.count": 1,
+    })]  # fmt: skip
+    for number in range(1, count + 1):
+        group = number % 50 == 1
+        start = begin + number * ms // 10
+        state = "failed" if number % 97 == 0 else "cancelled" if number % 89 == 0 else "done"
+        steps = 1 if group else 20
+        attributes: dict[str, Value] = {
+            "asyncio.task.name": f"Task-{number}",
+            "asyncio.task.coroutine": "group" if group else "fetch",
+            "asyncio.task.state": state,
+            "asyncio.task.steps": steps + 1,
+            "asyncio.task.started": 0.0004,
+            "asyncio.task.timeline": (60, 20_000 + number % 7 * 900) * steps + (40,),
+        }
+        parent = 0 if group else (number - 1) // 50 * 50 + 1
+        end = last - ms if group else start + (430 + number % 7 * 18) * ms
+        span = Span(trace_id, _id(number), _id(parent), f"task {'group' if group else 'fetch'}",
+                    Kind.INTERNAL, start, min(end, last), attributes)  # fmt: skip
+        spans.append(span)
+    blocking: dict[str, Value] = {
+        "asyncio.blocking.threshold": 0.1,
+        "asyncio.task.name": "Task-7",
+        "code.file.path": "/app/shop/fan.py",
+        "code.line.number": 12,
+    }
+    spans.append(Span(trace_id, _id(count + 1), _id(7), "blocking sleep", Kind.INTERNAL,
+                      begin + 200 * ms, begin + 350 * ms, blocking))  # fmt: skip
+    return Trace.of(trace_id, spans, last)
+
+
 def _id(number: int) -> str:
     return f"{number + 1:016x}"
 

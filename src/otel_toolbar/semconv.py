@@ -107,8 +107,63 @@ N_PLUS_ONE_COUNT = _own(
     "toolbar.n_plus_one.count", "int", "N+1 groups that reached the warning.", "{group}"
 )
 TASKS_COUNT = _own("toolbar.tasks.count", "int", "asyncio tasks of the request.", "{task}")
+TASKS_DROPPED = _own(
+    "toolbar.tasks.dropped", "int", "Tasks beyond `MAX_TASKS`: counted, without a span.", "{task}"
+)
 BLOCKING_COUNT = _own(
-    "toolbar.blocking.count", "int", "Times that the event loop was blocked.", "{call}"
+    "toolbar.blocking.count", "int", "Times that this request blocked the event loop.", "{call}"
+)
+BLOCKING_DURATION = _own("toolbar.blocking.duration", "double", "Time of these, together.", "s")
+EVENT_LOOP_RUNNING = _own(
+    "toolbar.event_loop.running",
+    "double",
+    "Time that the request's handler and its tasks held the event loop.",
+    "s",
+)
+EVENT_LOOP_WAITING = _own(
+    "toolbar.event_loop.waiting",
+    "double",
+    "Time that the handler stood at an await; `toolbar.await.targets` says on what.",
+    "s",
+)
+EVENT_LOOP_QUEUED = _own(
+    "toolbar.event_loop.queued",
+    "double",
+    "Part of the waiting in which the handler was ready, and the loop busy with others.",
+    "s",
+)
+EVENT_LOOP_IDLE = _own(
+    "toolbar.event_loop.idle",
+    "double",
+    "Time in which neither the handler nor a task of the request held the loop.",
+    "s",
+)
+AWAIT_TARGETS = _own(
+    "toolbar.await.targets",
+    "string[]",
+    "What the handler waited on for 1 ms or longer, the longest sum first; 20 at most.",
+)
+AWAIT_DURATIONS = _own(
+    "toolbar.await.durations", "double[]", "Time of each of `toolbar.await.targets`.", "s"
+)
+LAG_MAX = _own(
+    "toolbar.event_loop.lag.max", "double", "Longest delay of a timer while the request ran.", "s"
+)
+LAG_MEAN = _own("toolbar.event_loop.lag.mean", "double", "Mean delay of it.", "s")
+LAG_SAMPLES = _own(
+    "toolbar.event_loop.lag.samples", "int", "Delays measured, one each `LAG_INTERVAL`.", "{sample}"
+)
+LAG_OTHER = _own(
+    "toolbar.event_loop.lag.other.duration",
+    "double",
+    "Longest delay that another request caused; a link leads to it.",
+    "s",
+)
+LAG_OTHER_NAME = _own(
+    "toolbar.event_loop.lag.other.name", "string", "Name of that request, as method and path."
+)
+LAG_OTHER_TRACE_ID = _own(
+    "toolbar.event_loop.lag.other.trace_id", "string", "Trace id of that request."
 )
 CPU_TIME = _own("toolbar.cpu.time", "double", "CPU time of the event loop's thread meanwhile.", "s")
 DROPPED = _own("toolbar.dropped", "int", "Spans of this request that were not kept.", "{span}")
@@ -200,6 +255,73 @@ N_PLUS_ONE_RULE = _own(
     "`repeat`, `count` or `duration`: what was reached by then.",
 )
 
+# asyncio: tasks, awaits, work in threads, blocking calls.
+ASYNCIO_TASK_NAME = _own("asyncio.task.name", "string", "Name of the asyncio task.")
+ASYNCIO_TASK_COROUTINE = _own(
+    "asyncio.task.coroutine", "string", "Qualified name of the task's coroutine."
+)
+ASYNCIO_TASK_STATE = _own(
+    "asyncio.task.state",
+    "string",
+    "`done`, `cancelled`, `failed`, or `running` when the request ended first.",
+)
+ASYNCIO_TASK_STEPS = _own(
+    "asyncio.task.steps", "int", "Times that the loop ran a part of the task.", "{step}"
+)
+ASYNCIO_TASK_CPU = _own("asyncio.task.cpu.duration", "double", "Time on the event loop.", "s")
+ASYNCIO_TASK_WAIT = _own(
+    "asyncio.task.wait.duration", "double", "Time between its steps, at awaits.", "s"
+)
+ASYNCIO_TASK_STARTED = _own(
+    "asyncio.task.started", "double", "From its creation to its first step.", "s"
+)
+ASYNCIO_TASK_TIMELINE = _own(
+    "asyncio.task.timeline",
+    "int[]",
+    "Running and waiting in turn, from the first step on; the shortest merged, 256 at most.",
+    "us",
+)
+ASYNCIO_AWAIT_TARGET = _own(
+    "asyncio.await.target",
+    "string",
+    "What was awaited: `asyncio.sleep`, `Lock.acquire`, `database`, `task fetch`, `Future`, ...",
+)
+ASYNCIO_AWAIT_QUEUED = _own(
+    "asyncio.await.queued",
+    "double",
+    "Part of the await in which the task was ready, and the loop busy with others.",
+    "s",
+)
+ASYNCIO_EXECUTOR_STATE = _own(
+    "asyncio.executor.state", "string", "Of work in a thread: `done`, `failed` or `cancelled`."
+)
+ASYNCIO_EXECUTOR_STARTED = _own(
+    "asyncio.executor.started", "double", "From handing it over until a thread took it.", "s"
+)
+ASYNCIO_EXECUTOR_CPU = _own(
+    "asyncio.executor.cpu.duration", "double", "CPU time of the thread in it.", "s"
+)
+ASYNCIO_BLOCKING_THRESHOLD = _own(
+    "asyncio.blocking.threshold", "double", "From which time on a step is a blocking call.", "s"
+)
+ASYNCIO_BLOCKING_CPU = _own(
+    "asyncio.blocking.cpu.duration", "double", "CPU time of the loop's thread in it, at most.", "s"
+)
+ASYNCIO_BLOCKING_STOLEN = _own(
+    "asyncio.blocking.stolen.duration",
+    "double",
+    "Time in which the thread could run and the machine gave it no CPU, at most; Linux only.",
+    "s",
+)
+ASYNCIO_BLOCKING_CAUSE = _own(
+    "asyncio.blocking.cause",
+    "string",
+    "`cpu` (it computed), `sleep` (it slept or waited in a call), `machine` (no CPU was free), "
+    "`gc` (garbage collection); absent when not known.",
+)
+THREAD_NAME = _standard("thread.name", "string", "Name of the thread that did the work.")
+THREAD_ID = _standard("thread.id", "int", "Its id.")
+
 # Places in the code.
 CODE_FILE_PATH = _standard("code.file.path", "string", "Source file: of a query, the app's own.")
 CODE_LINE_NUMBER = _standard("code.line.number", "int", "Line in it.")
@@ -280,4 +402,3 @@ OLD_CODE_FUNCTION = _standard("code.function", "string", "Old name of code.funct
 RPC_SYSTEM = _standard("rpc.system", "string", "Remote procedure call system of an outgoing call.")
 CACHE_SYSTEM = _own("cache.system", "string", "Cache that answered.")
 TEMPLATE_NAME = _own("template.name", "string", "Template that was rendered.")
-ASYNCIO_TASK_NAME = _own("asyncio.task.name", "string", "Name of the asyncio task.")

@@ -25,6 +25,7 @@ from otel_toolbar.model import Trace
 from otel_toolbar.panels.trace.view import span_view
 from otel_toolbar.settings import Settings
 from otel_toolbar.web import render
+from otel_toolbar.web.api import dumps
 from otel_toolbar.web.source import Sources
 from tests import recorded
 
@@ -58,6 +59,7 @@ class Pages:
         for name in recorded.NAMES:
             self.add(recorded.load(name))
         self.add(recorded.large(5000))
+        self.add(recorded.gathered(1000))
 
     def add(self, trace: Trace) -> None:
         self.traces[trace.trace_id] = trace
@@ -80,6 +82,7 @@ class Pages:
             Route("/api/traces/{trace_id}", self.summary),
             Route("/api/traces/{trace_id}/pin", self.pin, methods=["POST", "DELETE"]),
             Route("/api/traces/{trace_id}/panels/{panel_id}", self.panel),
+            Route("/api/traces/{trace_id}/panels/{panel_id}/{part}", self.part),
             Route("/api/traces/{trace_id}/spans/{span_id}", self.span),
             Route("/api/stream", self.stream),
             Mount("/static", StaticFiles(directory=render.STATIC)),
@@ -149,6 +152,12 @@ class Pages:
         panel = next(p for p in panels.load() if p.id == request.path_params["panel_id"])
         text = json.dumps(panels.view(panel, trace, SETTINGS).data, default=vars)
         return Response(text, media_type="application/json")
+
+    async def part(self, request: Request) -> Response:
+        trace = self.traces[request.path_params["trace_id"]]
+        panel = next(p for p in panels.load() if p.id == request.path_params["panel_id"])
+        part = panel.parts[request.path_params["part"]](trace, SETTINGS)
+        return Response(dumps(part), media_type="application/json")
 
     async def span(self, request: Request) -> Response:
         trace = self.traces[request.path_params["trace_id"]]

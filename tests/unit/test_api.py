@@ -117,7 +117,7 @@ async def test_one_trace_with_its_panels(call: Call) -> None:
     found = json.loads((await call(f"traces/{TRACE}")).body)
     assert found["trace_id"] == TRACE
     assert [panel["id"] for panel in found["panels"]] == [
-        "trace", "request", "response", "headers", "timing", "queries", "logs", "errors",
+        "trace", "request", "response", "headers", "timing", "queries", "tasks", "logs", "errors",
     ]  # fmt: skip
     for panel in found["panels"]:
         assert set(panel) == {"id", "title", "badge", "level"}
@@ -133,6 +133,9 @@ async def test_one_trace_with_its_panels(call: Call) -> None:
         ("traces/" + "0" * 32, "", "GET", 404, "unknown_trace"),
         ("traces/../../etc/passwd", "", "GET", 404, "unknown_path"),
         (f"traces/{TRACE}/panels/nope", "", "GET", 404, "unknown_panel"),
+        (f"traces/{TRACE}/panels/nope/timeline", "", "GET", 404, "unknown_panel"),
+        (f"traces/{TRACE}/panels/tasks/nope", "", "GET", 404, "unknown_part"),
+        (f"traces/{TRACE}/panels/trace/timeline", "", "GET", 404, "unknown_part"),
         ("traces", "limit=0", "GET", 400, "bad_limit"),
         ("traces", "limit=501", "GET", 400, "bad_limit"),
         ("traces", "limit=-1", "GET", 400, "bad_limit"),

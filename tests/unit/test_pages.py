@@ -53,6 +53,7 @@ async def test_a_trace_with_each_panel(runtime: Runtime) -> None:
         "headers",
         "timing",
         "queries",
+        "tasks",
         "logs",
         "errors",
         "unknown",

@@ -113,6 +113,8 @@ def test_no_trace_breaks_a_panel(parts: list[Span], said: list[Log], now: int) -
         assert view.data is not None, view.panel.id
         assert isinstance(view.badge, Badge)
         json.dumps(plain(view.data), allow_nan=False)
+        for part in view.panel.parts.values():
+            json.dumps(plain(part(trace, options)), allow_nan=False)
     for span in trace.spans:
         json.dumps(plain(span_view(trace, span.span_id, options)), allow_nan=False)
     for view in found:

@@ -93,6 +93,7 @@ def test_no_spans() -> None:
         "dropped": 0,
         "services": (),
         "shares": (),
+        "blocked": (),
         "spans": (),
     }
 

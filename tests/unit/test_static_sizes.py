@@ -14,12 +14,16 @@ FULL_PAGE = (
     "stream.js",
     "history.js",
     "trace.js",
+    "treegrid.js",
     "waterfall.js",
+    "timescale.js",
     "tree.js",
-    "minimap.js",
+    "overview.js",
     "inspector.js",
     "queries.js",
 )
+TASKS = ("tasks.js", "lanes.js", "load.js")
+"""Loaded when that panel is opened."""
 
 
 def compressed(name: str) -> int:
@@ -28,13 +32,13 @@ def compressed(name: str) -> int:
 
 @pytest.mark.parametrize(
     ("names", "most"),
-    [(("toolbar.js",), 8 * 1024), (FULL_PAGE, 40 * 1024)],
-    ids=["toolbar", "page"],
+    [(("toolbar.js",), 8 * 1024), (FULL_PAGE, 40 * 1024), (TASKS, 30 * 1024)],
+    ids=["toolbar", "page", "tasks"],
 )
 def test_size(names: tuple[str, ...], most: int) -> None:
     assert sum(compressed(name) for name in names) <= most
 
 
 def test_no_file_is_forgotten() -> None:
-    known = {*FULL_PAGE, "toolbar.js", "icon.svg"}
+    known = {*FULL_PAGE, *TASKS, "toolbar.js", "icon.svg"}
     assert {path.name for path in STATIC.iterdir() if path.is_file()} == known

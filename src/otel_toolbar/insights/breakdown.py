@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from otel_toolbar import semconv
 from otel_toolbar.model import Span, Trace
 
-from . import reading
+from . import event_loop, reading
+from .sweep import REST, Interval, sweep
 
-KINDS: tuple[str, ...] = ("db", "cache", "http", "job", "template", "websocket", "internal", "rest")
+KINDS: tuple[str, ...] = ("db", "cache", "http", "job", "template", "websocket", "internal", REST)
 """Of two kinds at work at one instant the earlier one is given it: whoever waits for a query is
 helped by a quicker query, whatever else runs. `rest` is time with no other span at work."""
 
@@ -30,7 +30,8 @@ class Part:
 def breakdown(trace: Trace, main: Span) -> tuple[Part, ...]:
     """Split the time of `main`; parts in the order of `KINDS`, empty ones left out."""
     spans = _within(trace, main)
-    shares = _sweep(spans, trace, main)
+    intervals = [Interval(kind, span.start, trace.end_of(span)) for kind, span in spans]
+    shares = sweep(intervals, KINDS, main.start, trace.end_of(main))
     sums = dict.fromkeys(KINDS, 0)
     counts = dict.fromkeys(KINDS, 0)
     for kind, span in spans:
@@ -55,6 +56,9 @@ def _within(trace: Trace, main: Span) -> list[tuple[str, Span]]:
         and span.start < end
         and trace.end_of(span) > begin
         and not span.flag(semconv.DETACHED)
+        # A task and an await say where time went by, not what was done in it.
+        and not event_loop.is_task(span)
+        and not event_loop.is_await(span)
         and span.span_id not in callers
     ]
 
@@ -62,25 +66,3 @@ def _within(trace: Trace, main: Span) -> list[tuple[str, Span]]:
 def _kind(span: Span) -> str:
     category = reading.category(span)
     return "internal" if category == "server" else category
-
-
-def _sweep(spans: Sequence[tuple[str, Span]], trace: Trace, main: Span) -> dict[str, int]:
-    """Walk over all starts and ends in order of time, with the number of spans at work by kind."""
-    begin, end = main.start, trace.end_of(main)
-    points: list[tuple[int, int, str]] = []
-    for kind, span in spans:
-        points.append((max(begin, span.start), 1, kind))
-        points.append((min(end, trace.end_of(span)), -1, kind))
-    at_work = dict.fromkeys(KINDS, 0)
-    shares = dict.fromkeys(KINDS, 0)
-    reached = begin
-    for time, change, kind in sorted(points):
-        shares[_first(at_work)] += time - reached
-        at_work[kind] += change
-        reached = time
-    shares["rest"] += max(0, end - reached)
-    return shares
-
-
-def _first(at_work: dict[str, int]) -> str:
-    return next((kind for kind in KINDS if at_work[kind] > 0), "rest")

@@ -8,7 +8,7 @@ from otel_toolbar import semconv
 from otel_toolbar.model import Kind, Span, Status, Trace
 from otel_toolbar.settings import Settings
 
-from . import reading
+from . import event_loop, reading
 from .n_plus_one import find
 
 
@@ -77,7 +77,7 @@ def kind(main: Span) -> str:
         return "http"
     if main.kind is Kind.CONSUMER or reading.category(main) == "job":
         return "job"
-    return "task" if semconv.ASYNCIO_TASK_NAME in main.attributes else "other"
+    return "task" if event_loop.is_task(main) else "other"
 
 
 def status(main: Span) -> int | str:
@@ -106,9 +106,9 @@ def _queries(trace: Trace) -> list[Span]:
 
 def _counts(trace: Trace, settings: Settings) -> Counts:
     n_plus_one = max(_told(trace, semconv.N_PLUS_ONE_COUNT), _repeated(trace, settings))
-    blocking = _told(trace, semconv.BLOCKING_COUNT)
+    blocking = max(_told(trace, semconv.BLOCKING_COUNT), len(event_loop.blocking(trace)))
     errors = failures(trace)
-    tasks = sum(1 for span in trace.spans if semconv.ASYNCIO_TASK_NAME in span.attributes)
+    tasks = len(event_loop.tasks(trace))
     return Counts(
         spans=len(trace.spans),
         queries=max(_told(trace, semconv.QUERIES_COUNT), len(_queries(trace))),

@@ -24,7 +24,17 @@ __all__ = ["BUILTIN", "ENTRY_POINTS", "Badge", "Level", "Panel", "View", "load"]
 
 T = TypeVar("T")
 
-BUILTIN = ("trace", "request", "response", "headers", "timing", "queries", "logs", "errors")
+BUILTIN = (
+    "trace",
+    "request",
+    "response",
+    "headers",
+    "timing",
+    "queries",
+    "tasks",
+    "logs",
+    "errors",
+)
 """The built-in panels in the order of their tabs; each is a folder of this package."""
 
 ENTRY_POINTS = "otel_toolbar.panels"
@@ -70,7 +80,7 @@ class View:
         return memo[key]
 
     def _key(self, part: str) -> tuple[object, ...]:
-        return View, part, self.panel, self._options
+        return View, part, self.panel.id, self._options
 
 
 @lru_cache(maxsize=8)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from otel_toolbar.model import Trace
@@ -40,3 +40,8 @@ class Panel:
     glance: Callable[[Trace, Settings], Badge] | None = None
     """The same badge without the view, where the view is much work: every tab of a page has its
     badge, and one of them is looked at."""
+    parts: Mapping[str, Callable[[Trace, Settings], Any]] = field(
+        default_factory=dict[str, Callable[[Trace, Settings], Any]]
+    )
+    """Further JSON by name, under `panels/{id}/{name}`: what is too heavy for the view, or is
+    wanted by itself. Each is as pure as the view."""

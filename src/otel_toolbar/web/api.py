@@ -88,6 +88,9 @@ def routes(site: Site) -> list[Route]:
         Route("/api/import", _guarded(api.load), methods=["POST"]),
         Route("/api/traces/{trace_id}/pin", _guarded(api.pin), methods=["POST", "DELETE"]),
         Route("/api/traces/{trace_id}/panels/{panel_id}", _guarded(api.panel), methods=["GET"]),
+        Route(
+            "/api/traces/{trace_id}/panels/{panel_id}/{part}", _guarded(api.part), methods=["GET"]
+        ),
         Route("/api/traces/{trace_id}/spans/{span_id}", _guarded(api.span), methods=["GET"]),
         Route("/api/{rest:path}", _guarded(api.unknown), methods=["GET", "POST", "DELETE"]),
     ]
@@ -124,16 +127,24 @@ class Api:
         return answer(await in_thread(read))
 
     async def panel(self, request: Request) -> Response:
-        trace = await self._trace(request)
-        options, wanted = self._site.options, request.path_params["panel_id"]
-        panel = next((p for p in panels.load(options.panels) if p.id == wanted), None)
-        if panel is None:
-            known = ", ".join(p.id for p in panels.load(options.panels))
-            raise ApiError(404, "unknown_panel", f"No panel {wanted!r}. There are: {known}.")
+        trace, options = await self._trace(request), self._site.options
+        panel = self._panel(request)
         view = await in_thread(lambda: panels.view(panel, trace, options))
         if view.data is None:
             raise ApiError(500, "panel_failed", "The panel failed; the log of the server says why.")
         return answer(view.data)
+
+    async def part(self, request: Request) -> Response:
+        """What a panel has beside its view, such as the time line of the tasks."""
+        trace, options = await self._trace(request), self._site.options
+        panel, wanted = self._panel(request), request.path_params["part"]
+        part = panel.parts.get(wanted)
+        if part is None:
+            known = ", ".join(panel.parts) or "none"
+            raise ApiError(404, "unknown_part", f"No {wanted!r} of {panel.id}. There are: {known}.")
+        return Response(
+            await in_thread(lambda: dumps(part(trace, options))), media_type="application/json"
+        )
 
     async def span(self, request: Request) -> Response:
         """One span with all it says: the waterfall of a large trace would be too heavy with it."""
@@ -190,6 +201,14 @@ class Api:
         if trace is None:
             raise _gone(trace_id)
         return trace
+
+    def _panel(self, request: Request) -> panels.Panel:
+        wanted, loaded = request.path_params["panel_id"], panels.load(self._site.options.panels)
+        panel = next((p for p in loaded if p.id == wanted), None)
+        if panel is None:
+            known = ", ".join(p.id for p in loaded)
+            raise ApiError(404, "unknown_panel", f"No panel {wanted!r}. There are: {known}.")
+        return panel
 
     def _may_change(self, request: Request) -> None:
         if not self._site.access.may_change(request.scope):

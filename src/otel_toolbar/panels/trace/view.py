@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otel_toolbar import semconv
-from otel_toolbar.insights import reading
+from otel_toolbar.insights import event_loop, reading
 from otel_toolbar.insights.n_plus_one import find
 from otel_toolbar.model import Event, Link, Span, Trace
 from otel_toolbar.panels.contract import Badge
@@ -78,6 +78,15 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Stripe:
+    """A stretch in which the event loop was blocked, in s since the start of the trace."""
+
+    id: str
+    start: float
+    duration: float
+
+
+@dataclass(frozen=True)
 class TraceView:
     """All rows, parents before children."""
 
@@ -91,6 +100,8 @@ class TraceView:
     """Spans that were not kept."""
     services: tuple[str, ...]
     shares: tuple[Share, ...]
+    blocked: tuple[Stripe, ...]
+    """When nothing could run on the event loop."""
     spans: tuple[Row, ...]
 
 
@@ -145,6 +156,11 @@ def view(trace: Trace, settings: Settings) -> TraceView:
         dropped=trace.dropped + sum(_dropped(span) for span in trace.spans),
         services=tuple(sorted({row.service for row in rows if row.service})),
         shares=_shares(rows),
+        blocked=tuple(
+            Stripe(span.span_id, offset(trace, span), seconds(span.duration_at(trace.now)))
+            for span in trace.spans
+            if event_loop.is_blocking(span)
+        ),
         spans=rows,
     )
 

@@ -23,7 +23,17 @@ export async function show(id) {
     content = [head("Details"), element("p", { className: "callout error" }, `They could not be loaded: ${error.message}`)];
   }
   // Only the latest of several quick requests counts.
-  if (wanted !== id) return;
+  if (wanted === id) fill(content);
+}
+
+/** Details that a panel has made itself. */
+export function present(id, title, ...content) {
+  wanted = id;
+  remember(id);
+  fill([head(title), ...content.filter(Boolean)]);
+}
+
+function fill(content) {
   root.replaceChildren(...content);
   root.hidden = false;
 }
@@ -41,7 +51,7 @@ function head(title) {
   return element("div", { className: "inspector-head" }, element("h2", {}, title), button);
 }
 
-function place({ path, line, function: name, link }) {
+export function place({ path, line, function: name, link }) {
   const short = path.split(/[\\/]/).slice(-2).join("/") + (line ? `:${line}` : "");
   const where = link
     ? element("a", { className: "place", href: link, title: `Open ${path}:${line ?? ""} in the editor` }, short)
@@ -49,7 +59,7 @@ function place({ path, line, function: name, link }) {
   return element("span", {}, path ? where : "", " ", element("span", { className: "muted mono" }, name));
 }
 
-function facts(pairs) {
+export function facts(pairs) {
   const rows = pairs
     .filter(([, value]) => value)
     .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)));
@@ -63,7 +73,7 @@ function table(fields, caption) {
   return element("table", { className: "fields" }, element("caption", { className: "sr" }, caption), element("tbody", {}, ...rows));
 }
 
-const title = (text, note) => element("h3", {}, text, " ", note ? element("span", { className: "muted" }, note) : "");
+export const title = (text, note) => element("h3", {}, text, " ", note ? element("span", { className: "muted" }, note) : "");
 
 function build(span) {
   const parts = [head(span.name)];

@@ -24,13 +24,13 @@ function setUpPin() {
 }
 
 /** Ask again while the trace runs and is looked at; a panel made by the server is loaded anew. */
-function follow(waterfall) {
+function follow(shown) {
   const timer = setInterval(async () => {
     if (document.hidden) return;
     try {
       const view = await api(`traces/${page.trace}/panels/trace`);
       say(view.running ? `running, ${duration(view.duration)}` : "", view.running ? "on" : "");
-      waterfall?.update(view);
+      shown?.update(view);
       if (view.running) return;
       clearInterval(timer);
       location.reload();
@@ -56,13 +56,11 @@ async function start() {
   document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   addEventListener("hashchange", openTarget);
   openTarget();
-  let waterfall = null;
-  if (page.panel === "trace" && document.getElementById("waterfall")) {
-    const { open } = await import("./waterfall.js");
-    waterfall = await open();
-  }
+  let shown = null;
+  if (document.getElementById("waterfall")) shown = await (await import("./waterfall.js")).open();
+  if (document.getElementById("lanes")) shown = await (await import("./tasks.js")).open();
   if (page.panel === "queries" && document.getElementById("filter")) (await import("./queries.js")).open();
-  if ("running" in page) follow(waterfall);
+  if ("running" in page) follow(shown);
 }
 
 start();

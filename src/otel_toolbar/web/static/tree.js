@@ -1,37 +1,51 @@
-// Which rows are shown: the tree of spans with what is folded, or what a search finds.
+// Which rows are shown: a tree of spans or tasks with what is folded, or what a search finds.
 
 /** From this many neighbours with one name and no children, in a trace too long to read, one row stands for all. */
 const RUN = 5;
 const ALL_OPEN = 50;
 
 export class Tree {
-  constructor(view) {
+  /** Items have `id`, `parent`, `depth`, `name`; parents stand before children. `runs`: fold like neighbours. */
+  constructor(items, { runs = false, texts = spanTexts } = {}) {
+    this.foldRuns = runs;
+    this.texts = texts;
     this.folded = new Set();
     this.opened = new Set();
     this.wanted = "";
+    this.also = null;
     this.found = 0;
-    this.load(view);
+    this.load(items);
   }
 
-  load(view) {
-    this.view = view;
-    this.index = new Map(view.spans.map((span, number) => [span.id, number]));
-    this.runs = view.spans.length > ALL_OPEN ? findRuns(view.spans) : new Map();
+  load(items) {
+    this.items = items;
+    this.index = new Map(items.map((span, number) => [span.id, number]));
+    this.runs = this.foldRuns && items.length > ALL_OPEN ? findRuns(items) : new Map();
     this.layOut();
   }
 
-  find(text) {
+  /** Show what has the text in it, and of that what `also` says yes to. */
+  find(text, also = null) {
     this.wanted = text.trim().toLowerCase();
+    this.also = also;
     this.layOut();
+  }
+
+  get searching() {
+    return Boolean(this.wanted || this.also);
+  }
+
+  matches(item) {
+    return this.texts(item).some((text) => text.toLowerCase().includes(this.wanted)) && (!this.also || this.also(item));
   }
 
   layOut() {
-    this.shown = this.wanted ? this.search() : this.unfold();
+    this.shown = this.searching ? this.search() : this.unfold();
     markBrackets(this.shown);
   }
 
   unfold() {
-    const { spans } = this.view;
+    const spans = this.items;
     const shown = [];
     for (let number = 0; number < spans.length; ) {
       const run = this.runs.get(number);
@@ -51,11 +65,11 @@ export class Tree {
   }
 
   search() {
-    const { spans } = this.view;
+    const spans = this.items;
     const kept = new Map();
     this.found = 0;
     for (const span of spans) {
-      if (!matches(span, this.wanted)) continue;
+      if (!this.matches(span)) continue;
       this.found += 1;
       kept.set(span.id, false);
       for (let above = this.above(span); above && !kept.has(above.id); above = this.above(above)) kept.set(above.id, true);
@@ -64,7 +78,7 @@ export class Tree {
   }
 
   above(span) {
-    return span.parent === null ? undefined : this.view.spans[this.index.get(span.parent)];
+    return span.parent === null ? undefined : this.items[this.index.get(span.parent)];
   }
 
   /** Fold or unfold the row at `index`; false when there is nothing to fold. */
@@ -77,6 +91,12 @@ export class Tree {
     return true;
   }
 
+  /** Fold or unfold everything. */
+  foldAll(folded) {
+    this.folded = new Set(folded ? this.items.filter((item, at) => this.items[at + 1]?.depth > item.depth).map(({ id }) => id) : []);
+    this.layOut();
+  }
+
   parentOf(index) {
     const { depth } = this.shown[index];
     for (let at = index - 1; at >= 0; at -= 1) if (this.shown[at].depth < depth) return at;
@@ -85,6 +105,7 @@ export class Tree {
 
   /** Unfold what hides a span; the index of its row, -1 when it is not there. */
   reveal(id) {
+    for (let above = this.items[this.index.get(id)]; above; above = this.above(above)) if (above.id !== id) this.folded.delete(above.id);
     for (const run of this.runs.values()) if (run.spans.some((span) => span.id === id)) this.opened.add(run.id);
     this.layOut();
     return this.shown.findIndex((item) => item.span_id === id && !item.run);
@@ -139,10 +160,7 @@ function findRuns(spans) {
 
 const alike = (a, b) => a.parent === b.parent && a.depth === b.depth && a.name === b.name && a.category === b.category;
 
-const matches = (span, wanted) =>
-  [span.name, span.text, span.category, span.service, span.error, span.id, span.n_plus_one && "n+1"].some((text) =>
-    text.toLowerCase().includes(wanted),
-  );
+const spanTexts = (span) => [span.name, span.text, span.category, span.service, span.error, span.id, span.n_plus_one && "n+1"];
 
 /** Neighbours in N+1 groups are joined by a bracket; two groups often alternate in one loop. */
 function markBrackets(rows) {
