@@ -20,6 +20,9 @@ FULL_PAGE = (
     "inspector.js",
 )
 
+WEBSOCKETS = ("websockets.js", "messages.js", "payload.js")
+"""Loaded where the panel is open."""
+
 
 def compressed(name: str) -> int:
     return len(gzip.compress((STATIC / name).read_bytes(), 9))
@@ -27,13 +30,13 @@ def compressed(name: str) -> int:
 
 @pytest.mark.parametrize(
     ("names", "most"),
-    [(("toolbar.js",), 8 * 1024), (FULL_PAGE, 40 * 1024)],
-    ids=["toolbar", "page"],
+    [(("toolbar.js",), 8 * 1024), (FULL_PAGE, 40 * 1024), (WEBSOCKETS, 30 * 1024)],
+    ids=["toolbar", "page", "websockets"],
 )
 def test_size(names: tuple[str, ...], most: int) -> None:
     assert sum(compressed(name) for name in names) <= most
 
 
 def test_no_file_is_forgotten() -> None:
-    known = {*FULL_PAGE, "toolbar.js", "icon.svg"}
+    known = {*FULL_PAGE, *WEBSOCKETS, "toolbar.js", "icon.svg"}
     assert {path.name for path in STATIC.iterdir() if path.is_file()} == known
