@@ -271,3 +271,26 @@ def test_the_documentation_has_every_close_code() -> None:
     for code, meaning in close_codes.CODES.items():
         mark = "■" if meaning.abnormal else ""
         assert f"| {code} | {meaning.name} | {meaning.text} | {mark} |" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "kept", "total", "code", "badge"),
+    [
+        ("websocket_chat", "closed", 22, 22, 4001, Badge("22", "ok")),
+        ("websocket_denied", "denied", 0, 0, None, Badge("0", "warn")),
+        ("websocket_dropped", "closed", 19, 120, 1000, Badge("120", "ok")),
+        ("websocket_open", "open", 16, 16, None, Badge("16 live", "ok")),
+    ],
+)
+def test_connections_recorded_from_a_real_app(
+    name: str, state: str, kept: int, total: int, code: int | None, badge: Badge
+) -> None:
+    trace = recorded.load(name)
+    found = only(trace)
+    assert (found.state, found.kept, found.total) == (state, kept, total)
+    assert (found.close and found.close.code) == code
+    assert websockets.PANEL.badge(view(trace)) == badge
+    received = [message for message in found.messages if message.direction == "receive"]
+    assert all(message.queries == 1 for message in received if message.sends)
+    answered = {message.answers for message in found.messages if message.direction == "transmit"}
+    assert answered == {message.id for message in received if message.sends}
