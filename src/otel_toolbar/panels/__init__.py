@@ -23,7 +23,17 @@ from .contract import Badge, Level, Panel
 
 __all__ = ["BUILTIN", "ENTRY_POINTS", "Badge", "Level", "Panel", "View", "load"]
 
-BUILTIN = ("trace", "request", "response", "headers", "timing", "queries", "websockets", "logs", "errors")
+BUILTIN = (
+    "trace",
+    "request",
+    "response",
+    "headers",
+    "timing",
+    "queries",
+    "websockets",
+    "logs",
+    "errors",
+)
 """The built-in panels in the order of their tabs; each is a folder of this package."""
 
 ENTRY_POINTS = "otel_toolbar.panels"
