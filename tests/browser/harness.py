@@ -20,6 +20,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from otel_toolbar import panels
+from otel_toolbar.export import FORMATS
 from otel_toolbar.insights.summary import Summary, summarize
 from otel_toolbar.model import Trace
 from otel_toolbar.panels.trace.view import span_view
@@ -65,8 +66,11 @@ class Pages:
         self.traces[trace.trace_id] = trace
         self.known[trace.trace_id] = summarize(trace, SETTINGS)
 
-    def summaries(self) -> list[Summary]:
-        return [self.known[trace_id] for trace_id in reversed([*self.traces])]
+    def summaries(self, kind: str = "") -> list[Summary]:
+        found = [self.known[trace_id] for trace_id in reversed([*self.traces])]
+        if kind == "websocket":
+            found.sort(key=lambda summary: summary.duration is not None)
+        return [summary for summary in found if kind in ("", summary.kind)]
 
     def context(self) -> render.Context:
         return render.Context(
@@ -81,6 +85,7 @@ class Pages:
             Route("/api/traces", self.clear, methods=["DELETE"]),
             Route("/api/traces/{trace_id}", self.summary),
             Route("/api/traces/{trace_id}/pin", self.pin, methods=["POST", "DELETE"]),
+            Route("/api/traces/{trace_id}/export", self.export),
             Route("/api/traces/{trace_id}/panels/{panel_id}", self.panel),
             Route("/api/traces/{trace_id}/panels/{panel_id}/{part}", self.part),
             Route("/api/traces/{trace_id}/spans/{span_id}", self.span),
@@ -95,7 +100,10 @@ class Pages:
 
     async def history(self, request: Request) -> Response:
         page = render.history_page(
-            self.context(), self.summaries(), dict(request.query_params), frozenset(self.pinned)
+            self.context(),
+            self.summaries(request.query_params.get("kind", "")),
+            dict(request.query_params),
+            frozenset(self.pinned),
         )
         return HTMLResponse(page, headers={"Content-Security-Policy": SITE_POLICY})
 
@@ -126,8 +134,11 @@ class Pages:
         }
         return HTMLResponse(page, 200 if trace else 404, headers=headers)
 
-    async def list(self, _: Request) -> Response:
-        return JSONResponse({"traces": [asdict(s) for s in self.summaries()], "next": None})
+    async def list(self, request: Request) -> Response:
+        found = self.summaries(request.query_params.get("kind", ""))
+        if "running" in request.query_params:
+            found = [summary for summary in found if summary.duration is None]
+        return JSONResponse({"traces": [asdict(s) for s in found], "next": None})
 
     async def clear(self, request: Request) -> Response:
         assert request.headers["x-toolbar-csrf"] == "token"
@@ -159,6 +170,11 @@ class Pages:
         part = panel.parts[request.path_params["part"]](trace, SETTINGS)
         return Response(dumps(part), media_type="application/json")
 
+    async def export(self, request: Request) -> Response:
+        trace = self.traces[request.path_params["trace_id"]]
+        form = FORMATS[request.query_params["format"]]
+        return Response(form.export(trace), media_type=form.media_type)
+
     async def span(self, request: Request) -> Response:
         trace = self.traces[request.path_params["trace_id"]]
         view = span_view(trace, request.path_params["span_id"], SETTINGS)
@@ -169,13 +185,15 @@ class Pages:
 
     async def _events(self) -> AsyncIterator[str]:
         yield "retry: 500\n\n"
-        seen = set(self.traces)
+        seen = dict(self.known)
         for _ in range(60):
             await asyncio.sleep(0.1)
-            for key in [key for key in self.traces if key not in seen]:
-                seen.add(key)
-                summary = summarize(self.traces[key], SETTINGS)
-                name = "trace.started" if summary.duration is None else "trace.ended"
+            for key in [key for key in self.traces if seen.get(key) != self.known[key]]:
+                summary = self.known[key]
+                started = key not in seen and summary.duration is None
+                seen[key] = summary
+                ended = "trace.ended" if summary.duration is not None else "trace.updated"
+                name = "trace.started" if started else ended
                 yield f"event: {name}\ndata: {json.dumps(asdict(summary))}\n\n"
 
     async def page(self, request: Request) -> Response:

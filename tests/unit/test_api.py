@@ -12,10 +12,11 @@ import pytest
 
 from otel_toolbar.distro.asgi import ToolbarApp
 from otel_toolbar.distro.runtime import Runtime
-from otel_toolbar.model import Kind, Span
+from otel_toolbar.model import Kind, Span, Trace
 from otel_toolbar.settings import Settings
 from otel_toolbar.store.base import Spans
 from otel_toolbar.wire.otlp import encode
+from tests import sockets
 from tests.telemetry import Exchanged, exchange, http_scope
 
 S = 1_000_000_000
@@ -106,6 +107,7 @@ async def test_the_list(call: Call) -> None:
                     "logs": 0,
                     "alerts": 0,
                 },
+                "websocket": None,
             }
         ],
         "next": None,
@@ -117,7 +119,8 @@ async def test_one_trace_with_its_panels(call: Call) -> None:
     found = json.loads((await call(f"traces/{TRACE}")).body)
     assert found["trace_id"] == TRACE
     assert [panel["id"] for panel in found["panels"]] == [
-        "trace", "request", "response", "headers", "timing", "queries", "tasks", "logs", "errors",
+        "trace", "request", "response", "headers", "timing", "queries", "tasks", "websockets",
+        "logs", "errors",
     ]  # fmt: skip
     for panel in found["panels"]:
         assert set(panel) == {"id", "title", "badge", "level"}
@@ -140,6 +143,7 @@ async def test_one_trace_with_its_panels(call: Call) -> None:
         ("traces", "limit=501", "GET", 400, "bad_limit"),
         ("traces", "limit=-1", "GET", 400, "bad_limit"),
         ("traces", "limit=²", "GET", 400, "bad_limit"),
+        ("traces", "running=maybe", "GET", 400, "bad_running"),
         (f"traces/{TRACE}/export", "format=pdf", "GET", 400, "unknown_format"),
         ("traces", "", "DELETE", 403, "forbidden"),
         (f"traces/{TRACE}/pin", "", "POST", 403, "forbidden"),
@@ -215,6 +219,63 @@ async def test_the_stream_tells_what_is_new_and_ends(
     events = [line for line in done.body.decode().splitlines() if line.startswith("event:")]
     assert events == ["event: trace.started", "event: trace.ended", "event: trace.updated"]
     assert dict(done.headers)[b"content-type"].startswith(b"text/event-stream")
+
+
+def living(runtime: Runtime, *traces: Trace) -> None:
+    """Make the spans of these traces those that run at this moment."""
+    runtime.store._live = lambda: {trace.trace_id: Spans(trace.spans) for trace in traces}  # type: ignore[attr-defined]
+
+
+async def test_open_connections_are_found_however_old(call: Call, runtime: Runtime) -> None:
+    old = sockets.connection(4, total=900, live=True)
+    closed = sockets.connection(2, trace_id="cd" * 16)
+    runtime.store.add(closed.trace_id, Spans(closed.spans))
+    living(runtime, old)
+    found = json.loads((await call("traces", query="kind=websocket&running=true")).body)["traces"]
+    assert [each["trace_id"] for each in found] == [old.trace_id]
+    assert found[0]["websocket"]["received"] == 450
+    assert found[0]["websocket"]["live"] is True
+    found = json.loads((await call("traces", query="kind=websocket&running=false")).body)["traces"]
+    assert [each["trace_id"] for each in found] == [closed.trace_id]
+    found = json.loads((await call("traces", query="kind=websocket")).body)["traces"]
+    assert {each["trace_id"] for each in found} == {old.trace_id, closed.trace_id}
+
+
+async def test_the_stream_tells_of_a_connection_older_than_all_that_is_newest(
+    call: Call, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otel_toolbar.web.api.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("otel_toolbar.web.api._WATCHED", 1)
+    old = sockets.connection(2, live=True)
+    runtime.store.add(old.trace_id, Spans(old.spans[1:]))
+    runtime.store.add("cd" * 16, Spans((span(3, trace_id="cd" * 16),)))
+    living(runtime, old)
+    asking = asyncio.create_task(call("stream"))
+    await asyncio.sleep(0.2)
+    living(runtime, sockets.connection(4, live=True))
+    await asyncio.sleep(0.2)
+    living(runtime, sockets.ended(old, 1001))
+    await asyncio.sleep(0.2)
+    runtime.closing = True
+    done = await asyncio.wait_for(asking, 5)
+    lines = done.body.decode().splitlines()
+    assert "event: trace.updated" in lines
+    told = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+    assert {each["trace_id"] for each in told} == {old.trace_id}
+    assert told[0]["websocket"]["sent"] == 2
+
+
+async def test_a_connections_panel_and_script(call: Call, runtime: Runtime) -> None:
+    trace = sockets.connection(4)
+    runtime.store.add(trace.trace_id, Spans(trace.spans))
+    view = json.loads((await call(f"traces/{trace.trace_id}/panels/websockets")).body)
+    (connection,) = view["connections"]
+    assert connection["close"]["code"] == 1000
+    assert [message["direction"] for message in connection["messages"]] == [
+        "receive", "transmit", "receive", "transmit",
+    ]  # fmt: skip
+    done = await call(f"traces/{trace.trace_id}/export", query="format=websockets-client")
+    assert (done.status, b"connect(URL" in done.body) == (200, True)
 
 
 async def test_a_panel_that_fails_takes_no_other_with_it(

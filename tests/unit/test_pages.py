@@ -12,6 +12,7 @@ from otel_toolbar.distro.runtime import Runtime
 from otel_toolbar.model import Kind, Span
 from otel_toolbar.settings import Settings
 from otel_toolbar.store.base import Spans
+from tests import sockets
 from tests.telemetry import Exchanged, exchange, http_scope
 
 TRACE = "ab" * 16
@@ -45,6 +46,24 @@ async def test_the_history(runtime: Runtime) -> None:
     assert (await get(runtime, "/_toolbar/", b"limit=x")).status == 400
 
 
+async def test_connections_that_are_open_come_first(runtime: Runtime) -> None:
+    old, closed = sockets.connection(2, live=True), sockets.connection(2, trace_id="cd" * 16)
+    runtime.store.add(old.trace_id, Spans(old.spans[1:]))
+    runtime.store.add(closed.trace_id, Spans(closed.spans))
+    runtime.store._live = lambda: {old.trace_id: Spans(old.spans)}  # type: ignore[attr-defined]
+    page = (await get(runtime, "/_toolbar/", b"kind=websocket")).body.decode()
+    assert TRACE not in page
+    assert 0 < page.index(f"/t/{old.trace_id}?panel=websockets") < page.index(closed.trace_id)
+    assert page.count(f"/t/{old.trace_id}") == 1
+    assert "Websocket connections" in page
+    only = (await get(runtime, "/_toolbar/", b"kind=websocket&running=false")).body.decode()
+    assert old.trace_id not in only
+    runtime.store.clear()
+    runtime.store._live = dict  # type: ignore[attr-defined]
+    empty = (await get(runtime, "/_toolbar/", b"kind=websocket")).body
+    assert b"No websocket connections yet" in empty
+
+
 async def test_a_trace_with_each_panel(runtime: Runtime) -> None:
     for panel in (
         "trace",
@@ -54,6 +73,7 @@ async def test_a_trace_with_each_panel(runtime: Runtime) -> None:
         "timing",
         "queries",
         "tasks",
+        "websockets",
         "logs",
         "errors",
         "unknown",

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_toolbar import panels, semconv
+from otel_toolbar.export import FORMATS
 from otel_toolbar.insights.summary import summarize
 from otel_toolbar.model import Event, Kind, Link, Log, Scope, Span, Status, Trace
 from otel_toolbar.panels.contract import Badge
@@ -123,6 +124,37 @@ def test_no_trace_breaks_a_panel(parts: list[Span], said: list[Log], now: int) -
         page.encode()
 
 
+OF_WEBSOCKETS = [
+    key for key in semconv.ATTRIBUTES if key.startswith(("websocket.", "network.", "toolbar.resp"))
+] + ["http.response.status_code", "asyncio.task.name", "url.path"]
+WORDS = st.sampled_from(
+    ["open", "closed", "denied", "network", "transmit", "ping", "[[", "0f", "{}"]
+)
+
+
+@settings(max_examples=EXAMPLES // 10, deadline=None)
+@given(
+    st.lists(
+        st.tuples(spans, st.dictionaries(st.sampled_from(OF_WEBSOCKETS), WORDS | values)),
+        max_size=8,
+    ),
+    times,
+)
+def test_no_websocket_breaks_its_panel_or_its_script(parts: list[Any], now: int) -> None:
+    of_sockets = [dataclasses.replace(span, attributes=facts) for span, facts in parts]
+    trace = Trace.of("a" * 32, of_sockets, now)
+    summary = summarize(trace, Settings())
+    json.dumps(plain(summary), allow_nan=False)
+    found = panels.views(panels.load(), trace, Settings())
+    for view in found:
+        assert view.data is not None, view.panel.id
+        json.dumps(plain(view.data), allow_nan=False)
+        if view.panel.id in ("websockets", "response", "timing"):
+            query = {"panel": view.panel.id}
+            render.trace_page(CONTEXT, trace, summary, found, query, [summary]).encode()
+    compile(FORMATS["websockets-client"].export(trace), "client.py", "exec")
+
+
 @pytest.mark.parametrize("panel", panels.BUILTIN)
 def test_markup_is_shown_as_text(panel: str) -> None:
     trace = recorded.load("hostile")
@@ -132,4 +164,4 @@ def test_markup_is_shown_as_text(panel: str) -> None:
         page = render.trace_page(CONTEXT, trace, summarize(trace, Settings()), found, query)
         assert "<script>alert" not in page
         assert "<img" not in page
-        assert "49" not in page.replace("0049", "")
+        assert "49" not in page.replace("0049", "").replace(render.static_version(), "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from otel_toolbar.insights.reading import Stream
 from otel_toolbar.model import Kind, Span, Trace
 from otel_toolbar.panels import timing
 from otel_toolbar.panels.contract import Badge
@@ -128,3 +129,42 @@ def test_running_slow_and_empty() -> None:
 )
 def test_duration_text(seconds: float | None, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+def test_a_stream_of_events_is_not_slow_and_shows_its_gaps() -> None:
+    facts: dict[str, object] = {
+        "http.request.method": "GET",
+        "http.response.header.content-type": ("text/event-stream; charset=utf-8",),
+        "toolbar.response.first_byte": 0.01,
+        "toolbar.response.last_byte": 8.5,
+        "toolbar.response.chunks": 40,
+        "toolbar.response.events": 38,
+        "toolbar.response.gap.max": 2.5,
+        "toolbar.response.gap.mean": 0.2,
+        "toolbar.response.end": "disconnect",
+        "http.response.body.size": 4000,
+    }
+    found = view(span(0, 0, 9000, Kind.SERVER, **facts))
+    assert found.slow is False
+    assert found.stream == Stream("disconnect", 38, 40, 4000, 0.01, 8.5, 0.2, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("facts", "end"),
+    [
+        ({"toolbar.response.streamed": True}, ""),
+        ({"toolbar.response.streamed": True, "toolbar.request.disconnected": True}, "disconnect"),
+        ({"toolbar.response.end": "complete"}, "complete"),
+        ({}, None),
+    ],
+)
+def test_how_a_stream_ended(facts: dict[str, object], end: str | None) -> None:
+    stream = view(span(0, 0, 9, Kind.SERVER, **{"http.request.method": "GET"}, **facts)).stream
+    assert (stream and stream.end) == end
+
+
+def test_a_stream_that_runs() -> None:
+    facts: dict[str, object] = {"http.request.method": "GET", "toolbar.response.streamed": True}
+    stream = view(span(0, 0, None, Kind.SERVER, **facts)).stream
+    assert stream is not None
+    assert stream.end == "running"

@@ -25,6 +25,9 @@ FULL_PAGE = (
 TASKS = ("tasks.js", "lanes.js", "load.js")
 """Loaded when that panel is opened."""
 
+WEBSOCKETS = ("websockets.js", "messages.js", "payload.js")
+"""Loaded where the panel is open."""
+
 
 def compressed(name: str) -> int:
     return len(gzip.compress((STATIC / name).read_bytes(), 9))
@@ -32,13 +35,18 @@ def compressed(name: str) -> int:
 
 @pytest.mark.parametrize(
     ("names", "most"),
-    [(("toolbar.js",), 8 * 1024), (FULL_PAGE, 40 * 1024), (TASKS, 30 * 1024)],
-    ids=["toolbar", "page", "tasks"],
+    [
+        (("toolbar.js",), 8 * 1024),
+        (FULL_PAGE, 40 * 1024),
+        (TASKS, 30 * 1024),
+        (WEBSOCKETS, 30 * 1024),
+    ],
+    ids=["toolbar", "page", "tasks", "websockets"],
 )
 def test_size(names: tuple[str, ...], most: int) -> None:
     assert sum(compressed(name) for name in names) <= most
 
 
 def test_no_file_is_forgotten() -> None:
-    known = {*FULL_PAGE, *TASKS, "toolbar.js", "icon.svg"}
+    known = {*FULL_PAGE, *TASKS, *WEBSOCKETS, "toolbar.js", "icon.svg"}
     assert {path.name for path in STATIC.iterdir() if path.is_file()} == known

@@ -27,6 +27,8 @@ def line(name: str) -> dict[str, object]:
     summary = dataclasses.asdict(summarize(recorded.load(name), Settings()))
     summary["counts"] = {key: count for key, count in summary["counts"].items() if count}
     del summary["trace_id"]
+    if summary["websocket"] is None:
+        del summary["websocket"]
     return summary
 
 
@@ -107,6 +109,19 @@ START = 1_790_000_000.0
                 "status": "ok",
                 "service": "shop",
                 "counts": {"spans": 2},
+                "websocket": {
+                    "state": "closed",
+                    "live": False,
+                    "path": "/live",
+                    "client": "",
+                    "close_code": 1000,
+                    "abnormal": False,
+                    "received": 1,
+                    "sent": 0,
+                    "bytes_received": 12,
+                    "bytes_sent": 0,
+                    "rate": 0.1,
+                },
             },
         ),
     ],
@@ -126,6 +141,7 @@ def test_trace_without_spans() -> None:
         "status": "ok",
         "service": "",
         "counts": NOTHING,
+        "websocket": None,
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from otel_toolbar.model import Trace
 
-from . import har, otlp, speedscope
+from . import har, otlp, speedscope, websockets_client
 
 
 @dataclass(frozen=True)
@@ -23,5 +23,6 @@ FORMATS = {
     "otlp": Format(otlp.export, "application/json", "otlp.json"),
     "har": Format(har.export, "application/json", "har"),
     "speedscope": Format(speedscope.export, "application/json", "speedscope.json"),
+    "websockets-client": Format(websockets_client.export, "text/x-python", "client.py"),
 }
 """By the name that `export?format=` has for it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -141,6 +142,63 @@ def is_websocket(span: Span) -> bool:
     return text(span, semconv.NETWORK_PROTOCOL_NAME).lower() == "websocket" or any(
         key.startswith("websocket.") for key in span.attributes
     )
+
+
+@dataclass(frozen=True)
+class Stream:
+    """How a streamed body went. Times in s."""
+
+    end: str
+    """`complete`, `disconnect`, `error`, `unfinished`, `running`; empty where it was not recorded."""
+    events: int | None
+    """Server-sent events; None for another kind of stream."""
+    parts: int | None
+    size: int | None
+    """Bytes so far."""
+    first_byte: float | None
+    last_byte: float | None
+    """From the start of the request."""
+    mean_gap: float | None
+    longest_gap: float | None
+    """Between two parts."""
+
+
+def stream(span: Span) -> Stream | None:
+    """What is known of a streamed response; None for one that was sent at once."""
+    if not (
+        semconv.STREAM_END in span.attributes
+        or span.flag(semconv.RESPONSE_STREAMED)
+        or (is_http(span) and is_event_stream(span))
+    ):
+        return None
+    return Stream(
+        end=text(span, semconv.STREAM_END) or _end(span),
+        events=integer(span, semconv.STREAM_EVENTS),
+        parts=integer(span, semconv.RESPONSE_CHUNKS),
+        size=integer(span, semconv.HTTP_RESPONSE_BODY_SIZE, semconv.OLD_HTTP_RESPONSE_SIZE),
+        first_byte=number(span, semconv.RESPONSE_FIRST_BYTE),
+        last_byte=number(span, semconv.STREAM_LAST_BYTE),
+        mean_gap=number(span, semconv.STREAM_GAP_MEAN),
+        longest_gap=number(span, semconv.STREAM_GAP_MAX),
+    )
+
+
+def _end(span: Span) -> str:
+    """How a stream ended, as far as other attributes tell."""
+    if span.running:
+        return "running"
+    return "disconnect" if span.flag(semconv.REQUEST_DISCONNECTED) else ""
+
+
+def is_event_stream(span: Span) -> bool:
+    """True for a request that was answered with server-sent events."""
+    kind = next(iter(response_headers(span).get("content-type", ())), "")
+    return kind.partition(";")[0].strip().lower() == "text/event-stream"
+
+
+def lasts(span: Span) -> bool:
+    """True for what is not slow when it takes long: it stays open for news."""
+    return is_websocket(span) or is_event_stream(span)
 
 
 def is_http(span: Span) -> bool:

@@ -8,7 +8,7 @@ from otel_toolbar import semconv
 from otel_toolbar.model import Kind, Span, Status, Trace
 from otel_toolbar.settings import Settings
 
-from . import event_loop, reading
+from . import connection, event_loop, reading
 from .n_plus_one import find
 
 
@@ -27,6 +27,26 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Socket:
+    """A websocket connection in a line; totals count messages without a span, too."""
+
+    state: connection.State
+    live: bool
+    path: str
+    client: str
+    """Address and port: what tells connections of one route apart."""
+    close_code: int | None
+    abnormal: bool
+    """It was denied, or closed with a code that says that something went wrong."""
+    received: int
+    sent: int
+    bytes_received: int
+    bytes_sent: int
+    rate: float
+    """Messages/s both ways: of the last 10 s while it is open, else over all its time."""
+
+
+@dataclass(frozen=True)
 class Summary:
     """The line; the field names are the JSON's."""
 
@@ -42,6 +62,8 @@ class Summary:
     """The HTTP status, else ok or error."""
     service: str
     counts: Counts
+    websocket: Socket | None = None
+    """Of a websocket connection."""
 
 
 def summarize(trace: Trace, settings: Settings) -> Summary:
@@ -60,6 +82,7 @@ def summarize(trace: Trace, settings: Settings) -> Summary:
         status=status(main),
         service=reading.service(main),
         counts=_counts(trace, settings),
+        websocket=_socket(trace, main),
     )
 
 
@@ -78,6 +101,25 @@ def kind(main: Span) -> str:
     if main.kind is Kind.CONSUMER or reading.category(main) == "job":
         return "job"
     return "task" if event_loop.is_task(main) else "other"
+
+
+def _socket(trace: Trace, main: Span) -> Socket | None:
+    if not connection.is_connection(main):
+        return None
+    traffic = connection.traffic(trace, main)
+    return Socket(
+        state=traffic.state,
+        live=main.running,
+        path=reading.path(main),
+        client=connection.client(main),
+        close_code=traffic.close_code,
+        abnormal=connection.abnormal(main),
+        received=traffic.received,
+        sent=traffic.sent,
+        bytes_received=traffic.bytes_received,
+        bytes_sent=traffic.bytes_sent,
+        rate=traffic.rate,
+    )
 
 
 def status(main: Span) -> int | str:

@@ -32,6 +32,7 @@ BUILTIN = (
     "timing",
     "queries",
     "tasks",
+    "websockets",
     "logs",
     "errors",
 )

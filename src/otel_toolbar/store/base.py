@@ -25,7 +25,8 @@ class Query:
     """What to list: newest first, all conditions together.
 
     `q` is searched in names and ids; `status` is an HTTP code, a class such as `5xx`, or
-    `ok` or `error`; `after` is the `next` of the page before.
+    `ok` or `error`; `running` True for those that have not ended, False for those that have;
+    `after` is the `next` of the page before.
     """
 
     limit: int = 50
@@ -34,6 +35,7 @@ class Query:
     service: str = ""
     status: str = ""
     kind: str = ""
+    running: bool | None = None
 
     def matches(self, summary: Summary) -> bool:
         """True when all conditions hold for a trace."""
@@ -42,6 +44,7 @@ class Query:
             (not wanted or wanted in summary.name.lower() or wanted in summary.trace_id)
             and self.service in ("", summary.service)
             and self.kind in ("", summary.kind)
+            and self.running in (None, summary.duration is None)
             and _status_is(self.status.lower(), summary.status)
         )
 

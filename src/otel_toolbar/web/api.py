@@ -32,6 +32,9 @@ STREAM_SECONDS = 20.0
 POLL_SECONDS = 0.2
 """How often a stream looks for what is new: seen within 500 ms, free while nobody looks."""
 
+_WATCHED = 50
+"""Traces that a stream looks at: that many of the newest, and of those that run."""
+
 _REST = 4
 """A stream rests this many times as long as its look at the store took."""
 
@@ -240,7 +243,15 @@ def query_of(parameters: Mapping[str, str]) -> Query:
         service=parameters.get("service", ""),
         status=parameters.get("status", ""),
         kind=parameters.get("kind", ""),
+        running=_yes_or_no(parameters.get("running", "")),
     )
+
+
+def _yes_or_no(text: str) -> bool | None:
+    known = {"": None, "true": True, "false": False}
+    if text not in known:
+        raise ApiError(400, "bad_running", "running must be true or false.")
+    return known[text]
 
 
 async def _events(site: Site) -> AsyncIterator[bytes]:
@@ -272,8 +283,16 @@ def _changes(before: Summary | None, now: Summary) -> list[bytes]:
 
 
 async def _newest(site: Site) -> list[Summary]:
-    page = await in_thread(lambda: site.store.list(Query(limit=50)))
-    return [*page.traces]
+    """The newest, and what still runs: a connection may be older than all that is kept."""
+    store = site.store
+
+    def read() -> list[Summary]:
+        newest = store.list(Query(limit=_WATCHED)).traces
+        known = {summary.trace_id for summary in newest}
+        running = store.list(Query(limit=_WATCHED, running=True)).traces
+        return [*newest, *(summary for summary in running if summary.trace_id not in known)]
+
+    return await in_thread(read)
 
 
 def _gone(trace_id: str) -> ApiError:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from otel_toolbar import panels
 from otel_toolbar.insights.summary import Summary, summarize
-from otel_toolbar.store.base import Query
+from otel_toolbar.store.base import Query, Store
 
 from . import render
 from .api import ApiError, in_thread, query_of
@@ -34,7 +35,7 @@ class Pages:
         store = self._site.store
 
         def page() -> str:
-            traces = store.list(query).traces
+            traces = _listed(store, query)
             context = self._context(request, traces)
             return render.history_page(context, traces, request.query_params, store.pinned())
 
@@ -92,6 +93,14 @@ class Pages:
             why_empty=site.why_empty(),
             sources=Sources(site.process_id(), site.started),
         )
+
+
+def _listed(store: Store, query: Query) -> Sequence[Summary]:
+    """Newest first; of websocket connections those that are open come first, however old."""
+    if query.kind != "websocket" or query.running is not None:
+        return store.list(query).traces
+    running = store.list(replace(query, running=True)).traces
+    return [*running, *store.list(replace(query, running=False)).traces]
 
 
 def _why_gone(site: Site) -> tuple[str, ...]:

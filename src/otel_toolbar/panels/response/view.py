@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from otel_toolbar import semconv
 from otel_toolbar.insights import reading
+from otel_toolbar.insights.reading import Stream
 from otel_toolbar.model import Span, Trace
 from otel_toolbar.panels.contract import Badge, Level
 from otel_toolbar.panels.shared import Field, exception, seconds
@@ -37,6 +38,8 @@ class ResponseView:
     chunks: int | None
     first_byte: float | None
     """From the start to the first byte of the body, in s."""
+    stream: Stream | None
+    """How a body in parts went; None for one that was sent at once."""
     duration: float | None
     """In s; None while it runs."""
     headers: tuple[Field, ...]
@@ -60,6 +63,7 @@ def view(trace: Trace, settings: Settings) -> ResponseView:  # noqa: ARG001 - th
         streamed=_streamed(main),
         chunks=reading.integer(main, semconv.RESPONSE_CHUNKS) if main else None,
         first_byte=reading.number(main, semconv.RESPONSE_FIRST_BYTE) if main else None,
+        stream=reading.stream(main) if main else None,
         duration=None if main is None or main.end is None else seconds(main.end - main.start),
         headers=tuple(Field(name, value) for name, values in headers.items() for value in values),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from otel_toolbar import semconv
 from otel_toolbar.insights import reading
 from otel_toolbar.insights.breakdown import breakdown
+from otel_toolbar.insights.reading import Stream
 from otel_toolbar.model import Span, Trace
 from otel_toolbar.panels.contract import Badge
 from otel_toolbar.panels.shared import duration_text, offset, seconds, title
@@ -74,11 +75,13 @@ class TimingView:
     found: bool
     running: bool
     slow: bool
-    """At least `SLOW_REQUEST`."""
+    """At least `SLOW_REQUEST`; not so a websocket connection or a stream of events."""
     start: float
     """Unix time."""
     duration: float
     first_byte: float | None
+    stream: Stream | None
+    """How a body in parts went; None for one that was sent at once."""
     cpu: float | None
     """CPU time of the event loop's thread meanwhile."""
     after: float
@@ -92,15 +95,16 @@ class TimingView:
 def view(trace: Trace, settings: Settings) -> TimingView:
     main = trace.main
     if main is None:
-        return TimingView(False, False, False, 0.0, 0.0, None, None, 0.0, (), (), ())
+        return TimingView(False, False, False, 0.0, 0.0, None, None, None, 0.0, (), (), ())
     whole = main.duration_at(trace.now)
     return TimingView(
         found=True,
         running=main.running,
-        slow=_is_slow(whole, settings),
+        slow=_is_slow(main, whole, settings),
         start=seconds(main.start),
         duration=seconds(whole),
         first_byte=reading.number(main, semconv.RESPONSE_FIRST_BYTE),
+        stream=reading.stream(main),
         cpu=reading.number(main, semconv.CPU_TIME),
         after=max(0.0, seconds(trace.end - trace.end_of(main))),
         parts=_parts(trace, main, whole),
@@ -120,15 +124,16 @@ def glance(trace: Trace, settings: Settings) -> Badge:
     if main is None:
         return Badge()
     whole = main.duration_at(trace.now)
-    return _badge(None if main.running else seconds(whole), _is_slow(whole, settings))
+    return _badge(None if main.running else seconds(whole), _is_slow(main, whole, settings))
 
 
 def _badge(duration: float | None, slow: bool) -> Badge:
     return Badge(duration_text(duration), "warn" if slow else "ok")
 
 
-def _is_slow(whole: int, settings: Settings) -> bool:
-    return whole >= settings.slow_request * 1_000_000
+def _is_slow(main: Span, whole: int, settings: Settings) -> bool:
+    """Too long for a request; a connection or a stream of events is meant to last."""
+    return whole >= settings.slow_request * 1_000_000 and not reading.lasts(main)
 
 
 def _parts(trace: Trace, main: Span, whole: int) -> tuple[Part, ...]:

@@ -25,6 +25,22 @@ export function duration(seconds) {
   return `${thousandths.toFixed(thousandths >= 100 ? 0 : thousandths >= 10 ? 1 : 2)} ms`;
 }
 
+/** Bytes, as the server writes them too. */
+export function size(bytes) {
+  if (Math.abs(bytes) < 1000) return `${bytes} B`;
+  let amount = bytes / 1024;
+  let unit = "KiB";
+  for (const larger of ["MiB", "GiB", "TiB"]) {
+    if (Math.abs(amount) < 1000) break;
+    amount /= 1024;
+    unit = larger;
+  }
+  return `${amount.toFixed(1)} ${unit}`;
+}
+
+/** Events a second. */
+export const rate = (number) => `${number.toFixed(1)}/s`;
+
 export const count = (number) => number.toLocaleString("en");
 
 /** JSON of the toolbar's API; what changes something bears the page's token. */

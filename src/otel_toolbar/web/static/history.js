@@ -1,6 +1,6 @@
 // The list of traces: live, filtered, by keyboard. Beside a trace it is the same list, narrow.
 
-import { api, base, count, duration, element, keys, page, pin, say } from "./common.js";
+import { api, base, count, duration, element, keys, page, pin, rate, say, size } from "./common.js";
 import { follow } from "./stream.js";
 
 const whole = document.body.classList.contains("history");
@@ -10,6 +10,8 @@ const table = document.getElementById("list");
 const body = table.tBodies[0];
 const pill = document.getElementById("new");
 const held = new Map();
+// The view of websocket connections: what they carried instead of queries, live ones first.
+const sockets = () => table.classList.contains("sockets");
 const rowOf = (id) => body.querySelector(`tr[data-id="${CSS.escape(id)}"]`);
 
 function level({ status }) {
@@ -25,24 +27,40 @@ function clock(seconds) {
   return today ? time : `${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${time}`;
 }
 
-function cells(summary) {
-  const { counts } = summary;
-  const running = summary.duration === null;
-  const status = running && summary.status === "ok"
+function statusOf(summary) {
+  const { websocket } = summary;
+  if (websocket) {
+    const className = `status ${summary.status === "error" ? "error" : websocket.abnormal ? "warn" : websocket.live ? "ok" : "muted"}`;
+    if (websocket.live) return element("span", { className }, `● ${websocket.state}`);
+    const code = websocket.close_code;
+    return code === null ? element("span", { className }, websocket.state) : element("span", { className }, element("span", { className: "word" }, `${websocket.state} `), String(code));
+  }
+  return summary.duration === null && summary.status === "ok"
     ? element("span", { className: "status muted", title: "running" }, "…")
     : element("span", { className: `status ${level(summary)}` }, String(summary.status));
-  const name = element("a", { href: `${base}/t/${summary.trace_id}` }, summary.name || summary.trace_id);
+}
+
+const carried = (messages, bytes) => [count(messages), messages ? element("span", { className: "bytes" }, ` · ${size(bytes)}`) : ""];
+
+function cells(summary) {
+  const { counts, websocket } = summary;
+  const running = summary.duration === null;
+  const name = element("a", { href: `${base}/t/${summary.trace_id}${websocket ? "?panel=websockets" : ""}` }, summary.name || summary.trace_id);
   const kind = summary.kind === "http" ? null : element("span", { className: "tag" }, summary.kind);
-  const late = !running && summary.duration >= slow ? " warn" : "";
+  const where = websocket && element("span", { className: "w-path muted" }, ` ${websocket.path} ${websocket.client}`);
+  const late = !running && !websocket && summary.duration >= slow ? " warn" : "";
   const cell = (className, ...content) => element("td", { className }, ...content);
   return [
-    cell("s", status),
-    cell("name", name, kind && " ", kind),
+    cell("s", statusOf(summary)),
+    cell("name", name, kind && " ", kind, where),
     cell(`num d${late}`, duration(summary.duration)),
     cell("num q", counts.queries ? count(counts.queries) : ""),
     cell("num n warn", String(counts.n_plus_one || "")),
     cell("num e error", String(counts.errors || "")),
     cell("num p", count(counts.spans)),
+    cell("num w", ...(websocket ? carried(websocket.received, websocket.bytes_received) : [])),
+    cell("num w", ...(websocket ? carried(websocket.sent, websocket.bytes_sent) : [])),
+    cell("num w r", websocket ? rate(websocket.rate) : ""),
     cell("num t", element("time", { dateTime: new Date(summary.start * 1000).toISOString() }, clock(summary.start))),
   ];
 }
@@ -51,6 +69,8 @@ function fill(row, summary) {
   row.dataset.id = summary.trace_id;
   row.dataset.kind = summary.kind;
   row.dataset.status = summary.status;
+  row.dataset.start = summary.start;
+  row.toggleAttribute("data-live", summary.duration === null);
   const focused = row.contains(document.activeElement);
   row.replaceChildren(...cells(summary));
   if (focused) row.querySelector("a").focus();
@@ -60,7 +80,12 @@ function fill(row, summary) {
 /** Insert a row; unless that would move what is under the pointer or in focus. */
 function put(summary) {
   const row = rowOf(summary.trace_id);
-  if (row) return fill(row, summary);
+  if (row) {
+    const live = "live" in row.dataset;
+    fill(row, summary);
+    if (sockets() && live && summary.duration !== null && !inUse()) place(row);
+    return;
+  }
   held.set(summary.trace_id, summary);
   if (!inUse()) flush();
   else announce();
@@ -79,15 +104,24 @@ function flush() {
     const row = element("tr", { className: "fresh" });
     fill(row, summary);
     if (summary.trace_id === page.trace) row.setAttribute("aria-current", "true");
-    // By start: events of overlapping requests come in the order of their news.
-    const next = [...body.rows].find((other) => Number(other.dataset.start ?? 0) <= summary.start);
-    row.dataset.start = summary.start;
-    body.insertBefore(row, next ?? null);
+    place(row);
   }
   held.clear();
   while (body.rows.length > most) body.lastElementChild.remove();
   announce();
   showEmpty();
+}
+
+/** By start: events of overlapping requests come in the order of their news. */
+function place(row) {
+  const rank = ({ dataset }) => [sockets() && "live" in dataset ? 1 : 0, Number(dataset.start ?? 0)];
+  const [live, start] = rank(row);
+  row.remove();
+  const next = [...body.rows].find((other) => {
+    const [otherLive, otherStart] = rank(other);
+    return otherLive < live || (otherLive === live && otherStart <= start);
+  });
+  body.insertBefore(row, next ?? null);
 }
 
 const field = (id) => document.getElementById(id)?.value.toLowerCase() ?? "";
@@ -115,10 +149,28 @@ function filter() {
   showEmpty();
 }
 
+/** The newest traces; of connections those that are open come first, however old. */
+async function newest() {
+  if (!sockets()) return (await api(`traces?limit=${most}`)).traces;
+  const [open, all] = await Promise.all([api(`traces?limit=${most}&kind=websocket&running=true`), api(`traces?limit=${most}&kind=websocket`)]);
+  const known = new Set(open.traces.map((summary) => summary.trace_id));
+  return [...open.traces, ...all.traces.filter((summary) => !known.has(summary.trace_id))];
+}
+
+/** Turn the list into that of connections, or back. */
+function changeKind() {
+  const wanted = field("kind") === "websocket";
+  if (wanted !== sockets()) {
+    table.classList.toggle("sockets", wanted);
+    document.querySelector("h1").textContent = wanted ? "Websocket connections" : "Requests";
+    for (const row of [...body.rows].sort((a, b) => a.dataset.start - b.dataset.start)) place(row);
+    sync();
+  }
+}
+
 async function sync() {
   try {
-    const { traces } = await api(`traces?limit=${most}`);
-    for (const summary of traces.reverse()) put(summary);
+    for (const summary of (await newest()).reverse()) put(summary);
   } catch {
     say("disconnected", "off");
   }
@@ -154,6 +206,7 @@ async function clear() {
 function setUpWholePage() {
   const search = document.getElementById("q");
   for (const id of ["q", "kind", "status"]) document.getElementById(id).addEventListener("input", filter);
+  document.getElementById("kind").addEventListener("input", changeKind);
   search.form.addEventListener("submit", (event) => {
     event.preventDefault();
     walk(1);
@@ -181,7 +234,13 @@ pill.addEventListener("click", () => {
 });
 if (whole) setUpWholePage();
 follow({
-  onEvent: put,
-  onOpen: sync,
+  onEvent: (summary) => {
+    put(summary);
+    dispatchEvent(new CustomEvent("toolbar:trace", { detail: summary }));
+  },
+  onOpen: () => {
+    sync();
+    dispatchEvent(new CustomEvent("toolbar:connected"));
+  },
   onState: (state) => whole && say(state === "on" ? "live" : "disconnected, trying again", state),
 });

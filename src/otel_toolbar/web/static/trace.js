@@ -56,6 +56,10 @@ async function start() {
   document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   addEventListener("hashchange", openTarget);
   openTarget();
+  if (page.panel === "websockets" && document.getElementById("socket")) {
+    const { open } = await import("./websockets.js");
+    return open(); // it keeps itself up to date
+  }
   let shown = null;
   if (document.getElementById("waterfall")) shown = await (await import("./waterfall.js")).open();
   if (document.getElementById("lanes")) shown = await (await import("./tasks.js")).open();
