@@ -18,6 +18,7 @@ FULL_PAGE = (
     "tree.js",
     "minimap.js",
     "inspector.js",
+    "explain.js",
 )
 
 

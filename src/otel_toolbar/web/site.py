@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from otel_toolbar.settings import Settings
 from otel_toolbar.store.base import Store
 
 from .security import Access
+
+if TYPE_CHECKING:
+    from otel_toolbar.insights.plans import Plan
 
 Scope = MutableMapping[str, Any]
 ASGI = Callable[[Any, Any, Any], Awaitable[None]]
@@ -26,6 +29,8 @@ class Site:
     process_id: Callable[[], str] = lambda: ""
     why_empty: Callable[[], str | None] = lambda: None
     closing: Callable[[], bool] = lambda: False
+    explain: Callable[[str, str, bool], Plan] | None = None
+    """The action EXPLAIN: trace id, span id, whether to ANALYZE. It waits, and raises `Refused`."""
     _app: ASGI | None = field(default=None, repr=False)
 
     @property
