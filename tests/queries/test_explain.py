@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +13,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from opentelemetry.trace import SpanKind
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from otel_toolbar.insights.plans import Plan, Refused
 from otel_toolbar.signals.queries import explain, kept
-from otel_toolbar.signals.queries import explain as action
 from tests.databases import ASYNC, Database, missing
 from tests.telemetry import Telemetry
 
@@ -367,3 +367,312 @@ async def test_the_loop_goes_on(postgresql: Database, told: Telemetry, request_:
             await asking
     assert turns > 20
     await engine.dispose()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("writes", "WITH gone AS (DELETE FROM customers RETURNING id) SELECT * FROM gone"),
+        ("writes", "SELECT * INTO customers2 FROM customers"),
+        ("locks", "SELECT * FROM customers FOR UPDATE"),
+        ("function", "SELECT pg_sleep(0)"),
+        ("function", "SELECT pg_advisory_lock(1)"),
+        ("function", "SELECT nextval('numbers')"),
+    ],
+)
+def test_selects_that_do_more(
+    shop: sa.Engine, told: Telemetry, request_: Request, code: str, text: str
+) -> None:
+    with shop.begin() as connection:
+        connection.exec_driver_sql("CREATE SEQUENCE numbers")
+    with request_(), shop.connect() as connection:
+        connection.exec_driver_sql(text)
+        connection.rollback()
+    ids = last(told)
+    for analyze in (False, True):
+        with refused(code):
+            explain(*ids, analyze)
+    assert contents(shop) == (100, ORDERS)
+    with shop.connect() as connection:
+        called = connection.exec_driver_sql("SELECT last_value FROM numbers").scalar()
+        assert called == 1
+        locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        shop.dispose()
+        assert connection.exec_driver_sql(locks).scalar() in (0, 1)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_analyze_measures_where_nothing_can_be_written(
+    shop: sa.Engine, ask: Callable[..., Plan], told: Telemetry
+) -> None:
+    with shop.begin() as connection:
+        run = connection.exec_driver_sql
+        run("CREATE TABLE log (line TEXT)")
+        run(
+            "CREATE FUNCTION loud(i INTEGER) RETURNS INTEGER LANGUAGE plpgsql STABLE AS"
+            " $$ BEGIN INSERT INTO log VALUES ('called'); RETURN i; END $$"
+        )
+        run("CREATE FUNCTION quiet(i INTEGER) RETURNS INTEGER LANGUAGE sql AS 'SELECT i'")
+        run("CREATE VIEW behind AS SELECT id FROM customers")
+    plan = ask(
+        shop, "SELECT * FROM orders WHERE note = :note AND lower(status) = 's'", True, note="n"
+    )
+    assert plan.analyzed
+    assert plan.duration
+    scan = next(node for node in plan.walk() if node.table == "orders")
+    assert scan.actual_rows == ORDERS
+    assert scan.duration
+    for text in (
+        "SELECT quiet(id) FROM customers",
+        "SELECT public.quiet(id) FROM customers",
+        "SELECT * FROM behind",
+    ):
+        assert ask(shop, text).nodes
+        with refused("cannot_analyze"):
+            ask(shop, text, True)
+    # PostgreSQL folds a stable function while it plans: what it writes is refused by the database.
+    with shop.connect() as connection, pytest.raises(sa.exc.DBAPIError):
+        connection.exec_driver_sql("SELECT * FROM customers WHERE id = loud(1)").all()
+    with refused("database_error"):
+        explain(*last_of(told))
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_an_engine_in_autocommit_is_no_way_around(
+    database: Database, shop: sa.Engine, ask: Callable[..., Plan]
+) -> None:
+    engine = sa.create_engine(database.url(), isolation_level="AUTOCOMMIT")
+    assert ask(engine, "SELECT * FROM customers WHERE id = :id", id=1).nodes
+    engine.dispose()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_slow_query_is_cut_off(
+    shop: sa.Engine, ask: Callable[..., Plan], told: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otel_toolbar.signals.queries.explain.STATEMENT_SECONDS", 1)
+    slow = "SELECT count(*) FROM (SELECT * FROM orders LIMIT {n}) b, orders c WHERE b.total + c.total = 7"
+    assert ask(shop, slow.format(n=1), True).analyzed
+    with refused("timeout"), shop.connect() as connection:
+        # The app itself needs not wait for it either.
+        connection.exec_driver_sql("SET statement_timeout = 10")
+        with pytest.raises(sa.exc.DBAPIError):
+            connection.exec_driver_sql(slow.format(n=20_000))
+        explain(*last_of(told), True)
+
+
+def test_analyze_is_for_postgresql_only(
+    database: Database, shop: sa.Engine, ask: Callable[..., Plan]
+) -> None:
+    if database.system != "postgresql":
+        with refused("cannot_analyze"):
+            ask(shop, "SELECT * FROM customers", True)
+
+
+def test_sqlite_in_memory_keeps_the_apps_transaction(told: Telemetry, request_: Request) -> None:
+    engine = sa.create_engine(
+        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT)")
+    with request_(), engine.connect() as connection:
+        connection.exec_driver_sql("INSERT INTO customers VALUES (1, 'x')")
+        connection.execute(sa.text("SELECT * FROM customers WHERE name = :n"), {"n": "x"}).all()
+        plan = explain(*last_of(told))
+        assert [hint.rule for hint in plan.hints] == ["small_table"]
+        connection.exec_driver_sql("INSERT INTO customers VALUES (2, 'y')")  # not read-only
+        connection.rollback()
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM customers").scalar() == 0
+    engine.dispose()
+
+
+async def test_async_sqlite_in_memory(told: Telemetry, request_: Request) -> None:
+    engine = create_async_engine("sqlite+aiosqlite://", poolclass=StaticPool)
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql(
+            "CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT)"
+        )
+    with request_():
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql("INSERT INTO customers VALUES (1, 'x')")
+            await connection.execute(sa.text("SELECT * FROM customers WHERE name = :n"), {"n": "x"})
+            plan = await asyncio.to_thread(explain, *last_of(told))
+            assert [hint.rule for hint in plan.hints] == ["small_table"]
+            await connection.commit()
+    async with engine.connect() as connection:
+        assert (await connection.exec_driver_sql("SELECT count(*) FROM customers")).scalar() == 1
+    await engine.dispose()
+
+
+def test_sqlite_in_the_memory_of_a_thread(told: Telemetry, request_: Request) -> None:
+    for more in ({}, {"poolclass": StaticPool}):
+        engine = sa.create_engine("sqlite://", **more)
+        with request_(), engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+        with refused("in_memory"):
+            explain(*last(told))
+        engine.dispose()
+
+
+def test_an_engine_that_is_gone(tmp_path: Any, told: Telemetry, request_: Request) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    with request_(), engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    engine.dispose()
+    del engine, connection
+    gc.collect()
+    with refused("engine_gone"):
+        explain(*last(told))
+
+
+def test_a_loop_that_is_gone(tmp_path: Any, told: Telemetry, request_: Request) -> None:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'x.sqlite'}")
+
+    async def ask() -> None:
+        with request_():
+            async with engine.connect() as connection:
+                await connection.exec_driver_sql("SELECT 1")
+        await engine.dispose()
+
+    asyncio.run(ask())
+    with refused("loop_gone"):
+        explain(*last(told))
+    with refused("loop_gone"):  # and nothing is left taken
+        explain(*last(told))
+    with refused("loop_gone"):
+        explain(*last(told))
+
+
+def test_a_server_that_is_gone(told: Telemetry, request_: Request, tmp_path: Any) -> None:
+    folder = tmp_path / "there"
+    folder.mkdir()
+    engine = sa.create_engine(f"sqlite:///{folder / 'x.sqlite'}")
+    with request_(), engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    engine.dispose()
+    (folder / "x.sqlite").unlink(missing_ok=True)
+    folder.rmdir()
+    with refused("no_connection"):
+        explain(*last(told))
+
+
+def test_not_more_than_a_few_at_once(shop: sa.Engine, ask: Callable[..., Plan]) -> None:
+    module = importlib.import_module("otel_toolbar.signals.queries.explain")
+    assert ask(shop, "SELECT * FROM customers").nodes
+    with module._running, module._running, refused("busy"):
+        ask(shop, "SELECT * FROM customers")
+    assert ask(shop, "SELECT * FROM customers").nodes
+
+
+@pytest.fixture
+def lite(tmp_path: Any) -> Iterator[sa.Engine]:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    yield engine
+    engine.dispose()
+
+
+def test_what_is_kept_is_bounded(lite: sa.Engine, told: Telemetry, request_: Request) -> None:
+    class Own(str):
+        """Of the app: it could hold anything."""
+
+    with request_(), lite.connect() as connection:
+        for value, code in (
+            ("x" * 40_000, "too_large"),
+            (b"x" * 40_000, "too_large"),
+            (Own("x"), "parameters"),
+            (bytearray(b"x"), "parameters"),
+        ):
+            connection.exec_driver_sql("SELECT ?", (value,))
+            with refused(code):
+                explain(*last_of(told))
+            assert kept._queries[-1].parameters is None
+        connection.exec_driver_sql(f"SELECT '{'x' * 40_000}'")
+        with refused("too_large"):
+            explain(*last_of(told))
+        for number in range(600):
+            connection.exec_driver_sql("SELECT ?", (number,))
+    assert len(kept._queries) == kept.MAX_QUERIES
+
+
+def test_what_is_kept_is_not_the_apps(lite: sa.Engine, told: Telemetry, request_: Request) -> None:
+    given: dict[str, Any] = {"a": 1}
+    with request_(), lite.connect() as connection:
+        connection.exec_driver_sql("SELECT :a", given)
+    given["a"] = [object()]
+    assert kept._queries[-1].parameters == {"a": 1}
+    assert kept._taken("x", ([1, 2], "y")) == ("", ([1, 2], "y"))
+    assert kept._taken("x", ([object()],)) == (kept.FOREIGN, None)
+    assert kept._taken("x", (["y" * 40_000],)) == (kept.LARGE, None)
+    assert kept._taken("x", (list(range(9000)),)) == (kept.FOREIGN, None)
+    assert kept._taken("x", tuple(range(9000))) == (kept.LARGE, None)
+    assert kept._taken("x", object()) == (kept.FOREIGN, None)
+
+
+def test_after_five_minutes_it_is_gone(
+    lite: sa.Engine, told: Telemetry, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with request_(), lite.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    ids = last(told)
+    assert explain(*ids).nodes
+    import time
+
+    later = time.monotonic() + kept.MAX_SECONDS + 1
+    monkeypatch.setattr("otel_toolbar.signals.queries.kept.time.monotonic", lambda: later)
+    with refused("expired"):
+        explain(*ids)
+    with request_(), lite.connect() as connection:
+        connection.exec_driver_sql("SELECT 2")
+    assert len(kept._queries) == 1
+
+
+def test_the_app_is_as_without_it_when_keeping_fails(
+    lite: sa.Engine, told: Telemetry, request_: Request, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def broken(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(kept, "remember", broken)
+    with request_(), lite.connect() as connection:
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+        assert connection.exec_driver_sql("SELECT 2").scalar() == 2
+    assert len([span for span in told.exported() if span.kind is SpanKind.CLIENT]) == 2
+    assert caplog.text.count("keeping a query for EXPLAIN failed") == 1
+
+
+def test_a_failure_of_ours_names_no_value(
+    lite: sa.Engine, told: Telemetry, request_: Request, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def broken(*_: Any) -> None:
+        raise RuntimeError(CANARY)
+
+    with request_(), lite.connect() as connection:
+        connection.exec_driver_sql("SELECT ?", (CANARY,))
+    monkeypatch.setattr("otel_toolbar.insights.plans.sqlite.read", broken)
+    with refused("failed"):
+        explain(*last(told))
+    assert "RuntimeError" in caplog.text
+    assert CANARY not in caplog.text
+
+
+def test_an_answer_comes_even_if_the_database_hangs(
+    lite: sa.Engine, told: Telemetry, request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    with request_(), lite.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    ids = last(told)
+
+    def hangs(*_: Any) -> None:
+        go_on.wait(20)
+        raise RuntimeError
+
+    sa.event.listen(lite.pool, "connect", hangs)
+    monkeypatch.setattr("otel_toolbar.signals.queries.explain.ANSWER_SECONDS", 0.2)
+    with refused("timeout"):
+        explain(*ids)
+    go_on.set()

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from otel_toolbar import semconv
 from otel_toolbar.insights.plans import Plan, Refused
-from otel_toolbar.model import Trace
+from otel_toolbar.model import Span, Trace
 
 from .answers import ApiError, answer, in_thread
 from .site import Site
@@ -51,7 +51,7 @@ async def explain(site: Site, request: Request) -> Response:
     analyze = await _analyze(request)
     trace_id = request.path_params["trace_id"].lower()
     span_id = request.path_params["span_id"].lower()
-    _find(site, await in_thread(lambda: site.store.get(trace_id)), trace_id, span_id)
+    span = _query(await in_thread(lambda: site.store.get(trace_id)), trace_id, span_id)
     action = site.explain
     if action is None:
         raise ApiError(409, "not_here", "Queries are not watched in this process.")
@@ -62,13 +62,20 @@ async def explain(site: Site, request: Request) -> Response:
     try:
         plan = await anyio.to_thread.run_sync(ask, limiter=_waiting)
     except Refused as refused:
+        if refused.code == "expired" and _is_foreign(span, site):
+            raise ApiError(
+                409,
+                "not_here",
+                "Another process made this query (a worker, an earlier run, another service), and only"
+                " that one knows how it was bound.",
+            ) from None
         status = _STATUS.get(refused.code, 422)
         raise ApiError(status, refused.code, refused.message) from None
     return answer(plan)
 
 
-def _find(site: Site, trace: Trace | None, trace_id: str, span_id: str) -> None:
-    """Refuse what is no query of this process."""
+def _query(trace: Trace | None, trace_id: str, span_id: str) -> Span:
+    """The span of a query that is in the store."""
     if trace is None:
         raise ApiError(404, "unknown_trace", f"No trace {trace_id!r} here, or no longer kept.")
     span = trace.by_id.get(span_id)
@@ -76,12 +83,13 @@ def _find(site: Site, trace: Trace | None, trace_id: str, span_id: str) -> None:
         raise ApiError(404, "unknown_span", f"No span {span_id!r} in this trace.")
     if semconv.DB_QUERY_TEXT not in span.attributes:
         raise ApiError(422, "not_a_query", f"The span {span_id!r} is not a query.")
-    if span.resource.get(semconv.PROCESS_ID) != site.process_id():
-        raise ApiError(
-            409, "not_here",
-            "Another process made this query (a worker, an earlier run, another service), and only that"
-            " one knows how it was bound.",
-        )  # fmt: skip
+    return span
+
+
+def _is_foreign(span: Span, site: Site) -> bool:
+    """True when the span says that another process made it; with an app's own provider it says nothing."""
+    made_by = span.resource.get(semconv.PROCESS_ID)
+    return made_by is not None and made_by != site.process_id()
 
 
 async def _analyze(request: Request) -> bool:

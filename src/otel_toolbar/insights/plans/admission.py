@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from otel_toolbar.insights.secrets import words
+
 from .model import Refused
 
 _DIALECTS = {"postgresql": "postgres", "mariadb": "mysql", "mysql": "mysql", "sqlite": "sqlite"}
@@ -22,180 +24,32 @@ _EDGE = re.compile(r"/\*|\*/")
 _READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
 
 _BANNED_PREFIXES = ("pg_", "lo_", "dblink", "sqlite_", "wsrep_", "sys_")
-_BANNED = frozenset(
-    [
-        "nextval",
-        "setval",
-        "set_config",
-        "currval",
-        "lastval",
-        "txid_current",
-        "query_to_xml",
-        "query_to_xmlschema",
-        "table_to_xml",
-        "schema_to_xml",
-        "database_to_xml",
-        "cursor_to_xml",
-        "xpath_table",
-        "ts_stat",
-        "sleep",
-        "benchmark",
-        "get_lock",
-        "release_lock",
-        "release_all_locks",
-        "is_free_lock",
-        "is_used_lock",
-        "load_file",
-        "master_pos_wait",
-        "master_gtid_wait",
-        "source_pos_wait",
-        "wait_for_executed_gtid_set",
-        "last_insert_id",
-        "load_extension",
-        "readfile",
-        "writefile",
-        "edit",
-        "fts3_tokenizer",
-    ]
+_BANNED = words(
+    """nextval setval set_config currval lastval txid_current query_to_xml query_to_xmlschema
+    table_to_xml schema_to_xml database_to_xml cursor_to_xml xpath_table ts_stat sleep
+    benchmark get_lock release_lock release_all_locks is_free_lock is_used_lock load_file
+    master_pos_wait master_gtid_wait source_pos_wait wait_for_executed_gtid_set
+    last_insert_id load_extension readfile writefile edit fts3_tokenizer"""
 )
 """Functions that write, wait, lock, or reach outside of the database, or run SQL given as a text."""
 
-_HARMLESS_ON_MYSQL = frozenset(
-    [
-        "acos",
-        "addtime",
-        "aes_decrypt",
-        "aes_encrypt",
-        "any_value",
-        "asin",
-        "atan2",
-        "bin",
-        "bin_to_uuid",
-        "bit_count",
-        "bit_length",
-        "char_length",
-        "character_length",
-        "charset",
-        "coercibility",
-        "collation",
-        "column_get",
-        "compress",
-        "connection_id",
-        "convert_tz",
-        "cot",
-        "crc32",
-        "current_role",
-        "current_user",
-        "database",
-        "degrees",
-        "elt",
-        "export_set",
-        "field",
-        "find_in_set",
-        "format",
-        "format_bytes",
-        "found_rows",
-        "from_base64",
-        "grouping",
-        "hex",
-        "inet6_aton",
-        "inet6_ntoa",
-        "inet_aton",
-        "inet_ntoa",
-        "insert",
-        "instr",
-        "interval",
-        "is_uuid",
-        "isnull",
-        "json_array_append",
-        "json_array_insert",
-        "json_contains",
-        "json_contains_path",
-        "json_depth",
-        "json_detailed",
-        "json_exists",
-        "json_insert",
-        "json_keys",
-        "json_length",
-        "json_loose",
-        "json_merge_patch",
-        "json_merge_preserve",
-        "json_overlaps",
-        "json_pretty",
-        "json_query",
-        "json_quote",
-        "json_remove",
-        "json_replace",
-        "json_schema_valid",
-        "json_search",
-        "json_set",
-        "json_table",
-        "json_type",
-        "json_unquote",
-        "json_valid",
-        "json_value",
-        "last_day",
-        "locate",
-        "lpad",
-        "make_set",
-        "makedate",
-        "maketime",
-        "mid",
-        "natural_sort_key",
-        "nullif",
-        "oct",
-        "octet_length",
-        "ord",
-        "password",
-        "period_add",
-        "period_diff",
-        "pi",
-        "position",
-        "quote",
-        "radians",
-        "rand",
-        "random_bytes",
-        "regexp_instr",
-        "regexp_like",
-        "regexp_replace",
-        "regexp_substr",
-        "rpad",
-        "schema",
-        "sec_to_time",
-        "session_user",
-        "sha",
-        "soundex",
-        "space",
-        "st_area",
-        "st_asgeojson",
-        "st_astext",
-        "st_contains",
-        "st_distance",
-        "st_geomfromtext",
-        "st_intersects",
-        "st_within",
-        "st_x",
-        "st_y",
-        "strcmp",
-        "subtime",
-        "system_user",
-        "time_format",
-        "time_to_sec",
-        "timediff",
-        "to_base64",
-        "to_seconds",
-        "truncate",
-        "uncompress",
-        "user",
-        "utc_date",
-        "utc_time",
-        "utc_timestamp",
-        "uuid",
-        "uuid_to_bin",
-        "version",
-        "weight_string",
-        "yearweek",
-    ]
+_HARMLESS_ON_MYSQL = words(
+    """acos addtime aes_decrypt aes_encrypt any_value asin atan2 bin bin_to_uuid bit_count
+    bit_length char_length character_length charset coercibility collation column_get
+    compress connection_id convert_tz cot crc32 current_role current_user database degrees
+    elt export_set field find_in_set format format_bytes found_rows from_base64 grouping hex
+    inet6_aton inet6_ntoa inet_aton inet_ntoa insert instr interval is_uuid isnull
+    json_array_append json_array_insert json_contains json_contains_path json_depth
+    json_detailed json_exists json_insert json_keys json_length json_loose json_merge_patch
+    json_merge_preserve json_overlaps json_pretty json_query json_quote json_remove
+    json_replace json_schema_valid json_search json_set json_table json_type json_unquote
+    json_valid json_value last_day locate lpad make_set makedate maketime mid
+    natural_sort_key nullif oct octet_length ord password period_add period_diff pi position
+    quote radians rand random_bytes regexp_instr regexp_like regexp_replace regexp_substr
+    rpad schema sec_to_time session_user sha soundex space st_area st_asgeojson st_astext
+    st_contains st_distance st_geomfromtext st_intersects st_within st_x st_y strcmp subtime
+    system_user time_format time_to_sec timediff to_base64 to_seconds truncate uncompress
+    user utc_date utc_time utc_timestamp uuid uuid_to_bin version weight_string yearweek"""
 )
 """Known functions that the parser does not know. A stored function is code of somebody, and MariaDB may
 call it while it plans; so what is in neither list is refused there."""
@@ -236,46 +90,52 @@ def called(tree: Any) -> Iterator[tuple[str, bool]]:
         yield name, known
 
 
+_TRICKS = (
+    ("unparsable", r"\0", "The statement holds a NUL character."),
+    (
+        "several_statements",
+        ";",
+        "Only one statement can be explained, and here is a semicolon within the text.",
+    ),
+    ("comment", r"/\*M?!", "A comment `/*! ... */` is code for MySQL and MariaDB."),
+    (
+        "comment",
+        r"--.*?(?:\r(?!\n)|[\v\f\x1c-\x1e\x85\u2028\u2029])",
+        "After `--`, a line end that not all take for one.",
+    ),
+    ("comment", r"\\['\"`]", "A backslash before a quote, which depends on the server's settings."),
+)
+_TRICKS_OF_MYSQL = (
+    (
+        "comment",
+        r"--(?!\s|$)",
+        "`--` without a space after it is no comment for MySQL and MariaDB.",
+    ),
+    ("comment", r"/\*\+", "A hint `/*+ ... */` could lift the time limit."),
+    ("writes", ":=", "`:=` sets a variable."),
+)
+_TRICKS_OF_POSTGRESQL = (
+    ("unparsable", r"\$(?:[^\W\d]\w*)?\$", "A text in dollar quotes is not looked into."),
+)
+_TRICKS_OF = {
+    "mysql": _TRICKS_OF_MYSQL,
+    "mariadb": _TRICKS_OF_MYSQL,
+    "postgresql": _TRICKS_OF_POSTGRESQL,
+}
+
+
 def _no_tricks(text: str, system: str) -> None:
     """Refuse what a parser and a database could read in different ways."""
-    if "\0" in text:
-        raise Refused("unparsable", "The statement holds a NUL character.")
-    if ";" in text:
-        raise Refused(
-            "several_statements",
-            "Only one statement can be explained, and here is a semicolon within the text."
-            " (In a string it would be harmless; pass it as a parameter then.)",
-        )
-    first = _FIRST.match(text)
-    operation = first[1].upper() if first else ""
-    if re.search(r"/\*M?!", text):
-        raise Refused("comment", "A comment `/*! ... */` is code for MySQL and MariaDB.")
+    for code, pattern, why in _TRICKS + _TRICKS_OF.get(system, ()):
+        if re.search(pattern, text):
+            raise Refused(code, why)
     edges = [edge[0] for edge in _EDGE.finditer(text)]
     if edges != ["/*", "*/"] * (len(edges) // 2):
         raise Refused("comment", "A comment within a comment, or one that does not end.")
-    if re.search(r"--.*?(?:\r(?!\n)|[\v\f\x1c-\x1e\x85\u2028\u2029])", text):
-        raise Refused("comment", "After `--`, a line end that not all take for one.")
-    if re.search(r"\\['\"`]", text):
-        raise Refused(
-            "comment", "A backslash before a quote, which depends on the server's settings."
-        )
-    if system in ("mysql", "mariadb"):
-        _no_tricks_of_mysql(text)
-    elif system == "postgresql" and re.search(r"\$(?:[^\W\d]\w*)?\$", text):
-        raise Refused("unparsable", "A text in dollar quotes is not looked into.")
+    first = _FIRST.match(text)
+    operation = first[1].upper() if first else ""
     if operation not in _READS:
         raise Refused("not_a_select", f"Only a SELECT can be explained, not {operation or 'this'}.")
-
-
-def _no_tricks_of_mysql(text: str) -> None:
-    if re.search(r"--(?!\s|$)", text):
-        raise Refused(
-            "comment", "`--` without a space after it is no comment for MySQL and MariaDB."
-        )
-    if re.search(r"/\*\+", text):
-        raise Refused("comment", "A hint `/*+ ... */` could lift the time limit.")
-    if ":=" in text:
-        raise Refused("writes", "`:=` sets a variable.")
 
 
 def _parsed(text: str, system: str) -> Any:
@@ -304,9 +164,9 @@ def _reads_only(tree: Any) -> None:
             raise Refused("locks", "SELECT ... FOR UPDATE or FOR SHARE locks rows.")
         if isinstance(node, exp.Into):
             raise Refused("writes", "SELECT ... INTO writes.")
-        if isinstance(node, exp.DML | exp.DDL | exp.Command) and not isinstance(
-            node, exp.Query | exp.Values
-        ):
+        if isinstance(
+            node, exp.DDL | exp.Update | exp.Delete | exp.Merge | exp.Command
+        ) and not isinstance(node, exp.Query | exp.Values):
             raise Refused("writes", f"There is {_article(node.key.upper())} within the statement.")
 
 

@@ -87,10 +87,12 @@ def find(plan: Plan, tree: Any) -> tuple[Hint, ...]:
     wanted = uses(tree, lambda name: columns.get(name, ()))
     hints = list(_of_scans(plan, known, wanted))
     hints += _of_sorts(plan, known, wanted)
+    hints += _of_temporary_tables(plan, known, tree)
     hints += _of_estimates(plan)
     order = {"warn": 0, "info": 1, "ok": 2}
     unique = {(hint.rule, hint.table, hint.code): hint for hint in reversed(hints)}
-    return tuple(sorted(reversed(unique.values()), key=lambda hint: order[hint.level]))
+    first = [*unique.values()][::-1]
+    return tuple(sorted(first, key=lambda hint: order[hint.level]))
 
 
 def _of_scans(plan: Plan, known: dict[str, Table], wanted: Sequence[Use]) -> Iterator[Hint]:
@@ -273,8 +275,7 @@ class _Scan:
             yield "Rows found", f"{node.actual_rows:,.0f}"
         if node.share is not None:
             yield "Share of the cost", f"{node.share:.0%}"
-        for label, condition in node.conditions:
-            yield label, condition
+        yield from node.conditions
 
     def _name(self) -> str:
         default = self._table.schema in ("", "public") or self._plan.system != "postgresql"
@@ -282,19 +283,27 @@ class _Scan:
 
 
 def _of_sorts(plan: Plan, known: dict[str, Table], wanted: Sequence[Use]) -> Iterator[Hint]:
-    """A sort of many rows of one table, and what a temporary table is built for."""
+    """A sort of many rows of one table."""
     for node in plan.walk():
         if node.kind == "sort":
             yield from _sort(plan, node, known, wanted)
-        elif node.kind == "temporary" and plan.system != "postgresql":
-            table = _largest(node, plan, known)
-            if table is not None and (table.rows or 0) >= LARGE:
-                yield Hint(
-                    "temporary_table", "info", f"`{table.name}` goes through a temporary table",
-                    table.name, (("Plan", node.operation), _rows(table)),
-                    "An index on the columns of `GROUP BY` or `DISTINCT` lets the database read them in"
-                    " order.", link=_LINKS[plan.system]["sort"],
-                )  # fmt: skip
+
+
+def _of_temporary_tables(plan: Plan, known: dict[str, Table], tree: Any) -> Iterator[Hint]:
+    """GROUP BY and DISTINCT that are done in a table built for them."""
+    from sqlglot import exp
+
+    if plan.system == "postgresql" or not tree.find(exp.Group, exp.Distinct):
+        return
+    for node in plan.walk():
+        table = _largest(node, plan, known) if node.kind == "temporary" else None
+        if table is not None and (table.rows or 0) >= LARGE:
+            yield Hint(
+                "temporary_table", "info", f"`{table.name}` goes through a temporary table",
+                table.name, (("Plan", node.operation), _rows(table)),
+                "An index on the columns of `GROUP BY` or `DISTINCT` lets the database read them in"
+                " order.", link=_LINKS[plan.system]["sort"],
+            )  # fmt: skip
 
 
 def _sort(plan: Plan, node: Node, known: dict[str, Table], wanted: Sequence[Use]) -> Iterator[Hint]:

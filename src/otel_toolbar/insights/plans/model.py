@@ -14,7 +14,7 @@ an index; a search goes to places in an index. A temporary
 node builds a table, a hash or an index for this one query."""
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - it is an answer, not a fault
     """EXPLAIN was not done. `code` is for programs, the message says why and what to do."""
 
     def __init__(self, code: str, message: str) -> None:

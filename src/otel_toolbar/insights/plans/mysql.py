@@ -32,7 +32,14 @@ _WRAPPERS = {
     "union_result": "UNION",
     "intersect_result": "INTERSECT",
     "except_result": "EXCEPT",
-    "duplicates_removal_operation": "DISTINCT",
+    "block-nl-join": "join without an index",
+}
+_KINDS: dict[str, Kind] = {
+    "filesort": "sort",
+    "temporary_table": "temporary",
+    "materialized": "temporary",
+    "materialized_from_subquery": "temporary",
+    "block-nl-join": "join",
 }
 _LISTS = (
     "nested_loop", "query_specifications", "subqueries", "attached_subqueries",
@@ -72,27 +79,21 @@ def _with_shares(node: Node, total: float) -> Node:
 
 def _nodes(part: Any) -> Iterator[Node]:
     """The steps in a part of the answer, in their order."""
-    if not isinstance(part, dict):
-        return
-    known = cast("dict[str, Any]", part)
-    for name, inner in known.items():
-        if name == "table":
-            yield _table(inner)
-        elif name == "query_block":
-            yield _block(inner)
-        elif name in _WRAPPERS:
-            yield _wrapper(name, inner)
-        elif name == "block-nl-join":
-            yield replace(_wrapper(name, inner), operation="join without an index", kind="join")
-        elif name in _LISTS:
+    for name, inner in cast("dict[str, Any]", part).items():
+        if name in _LISTS:
             for item in cast("list[Any]", inner):
                 yield from _nodes(item)
         elif name == "read_sorted_file":
             yield from _nodes(inner)
+        elif name in _WRAPPERS:
+            yield _wrapper(name, inner)
+        elif name in ("table", "query_block"):
+            yield _table(inner) if name == "table" else _block(inner)
 
 
 def _block(part: dict[str, Any]) -> Node:
-    cost = (part.get("cost_info") or {}).get("query_cost", part.get("cost"))
+    costs: dict[str, Any] = part.get("cost_info") or {}
+    cost = costs.get("query_cost", part.get("cost"))
     message = part.get("message")
     return Node(
         operation=f"SELECT {part.get('select_id', '')}".strip(),
@@ -104,9 +105,7 @@ def _block(part: dict[str, Any]) -> Node:
 
 
 def _wrapper(name: str, part: dict[str, Any]) -> Node:
-    sorts = name == "filesort" or bool(part.get("using_filesort"))
-    builds = name in ("temporary_table", "materialized", "materialized_from_subquery")
-    kind: Kind = "sort" if sorts else "temporary" if builds else "other"
+    kind: Kind = "sort" if part.get("using_filesort") else _KINDS.get(name, "other")
     return Node(
         operation=_WRAPPERS.get(name, name),
         kind=kind,

@@ -83,7 +83,7 @@ def _duration(plan: dict[str, Any]) -> float | None:
 
 
 def _text(value: Any) -> str:
-    return redact.condition(", ".join(value) if isinstance(value, list) else str(value))
+    return redact.condition(", ".join(map(str, value if isinstance(value, list) else [value])))
 
 
 def _notes(plan: dict[str, Any]) -> list[str]:

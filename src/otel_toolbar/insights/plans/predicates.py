@@ -61,12 +61,13 @@ class _Reader:
 
     def read(self, select: Any) -> None:
         where = select.args.get("where")
-        joins = select.args.get("joins") or []
+        joins: list[Any] = select.args.get("joins") or []
         for condition in [where.this if where else None, *(join.args.get("on") for join in joins)]:
             for part in _conjuncts(condition):
                 self._condition(part)
         for join in joins:
-            for name in join.args.get("using") or []:
+            names: list[Any] = join.args.get("using") or []
+            for name in names:
                 self._using(name.name)
         self._order(select)
         ends = select.args.get("limit") or select.args.get("fetch")
@@ -83,17 +84,16 @@ class _Reader:
                 use.filtered = True
         if isinstance(part, exp.EQ | exp.NullSafeEQ):
             self._equal(part.left, part.right)
-        elif isinstance(part, exp.In | exp.Is):
-            self._put(part.this, "equal")
+        elif isinstance(part, exp.Or):
+            self._either(part)
         elif isinstance(part, exp.GT | exp.GTE | exp.LT | exp.LTE):
             self._put(part.left, "ranged")
             self._put(part.right, "ranged")
-        elif isinstance(part, exp.Between):
-            self._put(part.this, "ranged")
-        elif isinstance(part, exp.Like | exp.ILike | exp.RegexpLike):
-            self._put(part.this, "patterns")
-        elif isinstance(part, exp.Or):
-            self._either(part)
+        else:
+            kinds = {exp.In: "equal", exp.Is: "equal", exp.Between: "ranged", exp.Like: "patterns",
+                     exp.ILike: "patterns", exp.RegexpLike: "patterns"}  # fmt: skip
+            if type(part) in kinds:
+                self._put(part.this, kinds[type(part)])
 
     def _equal(self, left: Any, right: Any) -> None:
         from sqlglot import exp
@@ -140,7 +140,7 @@ class _Reader:
         from sqlglot import exp
 
         order = select.args.get("order")
-        keys = order.expressions if order else []
+        keys: list[Any] = order.expressions if order else []
         columns = [_bare(key.this) for key in keys]
         if not columns or not all(isinstance(column, exp.Column) for column in columns):
             return

@@ -12,20 +12,18 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as OutOfTime
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from otel_toolbar import guard
 from otel_toolbar.insights.plans import (
-    Index,
     Node,
     Plan,
     Refused,
-    Table,
     admission,
     hints,
     mysql,
@@ -34,9 +32,8 @@ from otel_toolbar.insights.plans import (
     redact,
     sqlite,
 )
-from otel_toolbar.insights.plans.hints import LARGE
 
-from . import database, kept
+from . import catalogue, database, kept
 
 STATEMENT_SECONDS = 5
 """Time limit that the database keeps for each statement."""
@@ -83,7 +80,8 @@ def explain(trace_id: str, span_id: str, analyze: bool = False) -> Plan:
         raise Refused(
             "expired",
             f"This query is no longer known as it was bound: the last {kept.MAX_QUERIES} are, for"
-            f" {kept.MAX_SECONDS // 60} minutes, if SQLAlchemy made them. Repeat the request, and ask again.",
+            f" {kept.MAX_SECONDS // 60} minutes, in the process that made them, and if SQLAlchemy did."
+            " Repeat the request, and ask again.",
         )
     if query.why_not:
         raise Refused(query.why_not, _WHY_NOT[query.why_not])
@@ -169,7 +167,7 @@ class _Job:
                     await over.dispose()
 
     @contextmanager
-    def _safely(self) -> Iterator[None]:
+    def _safely(self) -> Generator[None]:
         """Nothing of it is seen by instrumentations; a database's error names no value."""
         from opentelemetry.instrumentation.utils import suppress_instrumentation
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -204,14 +202,14 @@ class _Job:
         connection: Any,
         nodes: tuple[Node, ...],
         raw: str,
-        count: Callable[[Any, str, str], tuple[int | None, str]],
         duration: float | None = None,
     ) -> Plan:
         """The nodes with what the catalog says of their tables, and with hints."""
         nodes = _named(nodes, predicates.uses(self.tree))
         names = {(n.schema, n.table) for node in nodes for n in node.walk() if n.table}
         tables = [
-            _table(connection, schema, name, count) for schema, name in sorted(names)[:_MAX_TABLES]
+            catalogue.table(connection, self.system, schema, name)
+            for schema, name in sorted(names)[:_MAX_TABLES]
         ]
         plan = Plan(
             system=self.system,
@@ -240,7 +238,7 @@ def _ask_postgresql(job: _Job, connection: Any) -> Plan:
     options = "ANALYZE, VERBOSE, FORMAT JSON" if job.analyze else "VERBOSE, FORMAT JSON"
     answer = _decoded(job.send(connection, f"EXPLAIN ({options})").scalar())
     nodes, duration = postgresql.read(answer)
-    return job.plan(connection, nodes, _written(answer), _count_postgresql, duration)
+    return job.plan(connection, nodes, _written(answer), duration)
 
 
 def _ask_mysql(job: _Job, connection: Any) -> Plan:
@@ -257,7 +255,7 @@ def _ask_mysql(job: _Job, connection: Any) -> Plan:
         raise Refused("not_read_only", "The database did not make the transaction read-only.")
     answer = _decoded(job.send(connection, "EXPLAIN FORMAT=JSON").scalar())
     nodes, _ = mysql.read(answer)
-    return job.plan(connection, nodes, _written(answer, mysql_=True), _count_mysql)
+    return job.plan(connection, nodes, _written(answer, mysql_=True))
 
 
 def _ask_sqlite(job: _Job, connection: Any) -> Plan:
@@ -266,7 +264,7 @@ def _ask_sqlite(job: _Job, connection: Any) -> Plan:
         connection.exec_driver_sql("PRAGMA query_only = ON")
     rows = [tuple(row) for row in job.send(connection, "EXPLAIN QUERY PLAN")]
     raw = "\n".join(f"{row[0]:>4} {row[1]:>4}  {redact.condition(row[3])}" for row in rows)
-    return job.plan(connection, sqlite.read(rows), raw, _count_sqlite)
+    return job.plan(connection, sqlite.read(rows), raw)
 
 
 _ASKS: dict[str, Callable[[_Job, Any], Plan]] = {
@@ -340,7 +338,7 @@ def _one_connection() -> Any:
 
 
 @contextmanager
-def _own_engine(engine: Any, system: str, dispose: bool = True) -> Iterator[Any]:
+def _own_engine(engine: Any, system: str, dispose: bool = True) -> Generator[Any]:
     """An engine like the app's, with a pool of its own and without its listeners."""
     from sqlalchemy.engine import Engine
 
@@ -365,7 +363,7 @@ def _shared_pool(engine: Any) -> Any:
             "This SQLite database is in memory and belongs to one thread. Use a file, or poolclass=StaticPool"
             " with check_same_thread=False.",
         )
-    real = cast("Any", engine.pool).connection.dbapi_connection
+    real = engine.pool.connection.dbapi_connection
     return pool_class(lambda: _Shared(real), reset_on_return=None, dialect=engine.dialect)
 
 
@@ -407,93 +405,6 @@ def _named(nodes: tuple[Node, ...], wanted: list[predicates.Use]) -> tuple[Node,
         return replace(node, table=use.table, schema=use.schema, children=children)
 
     return tuple(named(node) for node in nodes)
-
-
-def _table(
-    connection: Any,
-    schema: str,
-    name: str,
-    count: Callable[[Any, str, str], tuple[int | None, str]],
-) -> Table | None:
-    """What the catalog says; None of something that is no table."""
-    from sqlalchemy import inspect
-    from sqlalchemy.exc import NoSuchTableError
-
-    inspector = inspect(connection)
-    try:
-        columns = tuple(c["name"] for c in inspector.get_columns(name, schema or None))
-        primary = inspector.get_pk_constraint(name, schema or None)
-        found = inspector.get_indexes(name, schema or None)
-    except NoSuchTableError:
-        return None
-    indexes = [_index(index) for index in found]
-    if primary and primary["constrained_columns"]:
-        label = primary.get("name") or "PRIMARY KEY"
-        indexes.insert(0, Index(str(label), tuple(primary["constrained_columns"]), unique=True))
-    rows, source = count(connection, schema, name)
-    if rows is None:
-        rows, source = _counted(connection, schema, name)
-    return Table(
-        name, schema, rows, source, rows > LARGE and source == _COUNTED, tuple(indexes), columns
-    )
-
-
-def _index(found: Any) -> Index:
-    options = found.get("dialect_options") or {}
-    partial = any(key.endswith("_where") for key in options)
-    columns = tuple(column or "" for column in found["column_names"])
-    return Index(str(found["name"]), columns, bool(found.get("unique")), partial)
-
-
-_COUNTED = "counted, at most 10,001"
-
-
-def _counted(connection: Any, schema: str, name: str) -> tuple[int, str]:
-    """For want of statistics."""
-    quote = connection.dialect.identifier_preparer.quote_identifier
-    table = f"{quote(schema)}.{quote(name)}" if schema else quote(name)
-    inner = f"SELECT 1 FROM {table} LIMIT {LARGE + 1}"  # noqa: S608 - quoted by the dialect
-    return int(
-        connection.exec_driver_sql(f"SELECT count(*) FROM ({inner}) AS rows_").scalar()
-    ), _COUNTED  # noqa: S608
-
-
-def _count_postgresql(connection: Any, schema: str, name: str) -> tuple[int | None, str]:
-    from sqlalchemy import text
-
-    rows = connection.execute(
-        text(
-            "SELECT c.reltuples FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relname = :name AND n.nspname = :schema"
-        ),
-        {"name": name, "schema": schema},
-    ).scalar()
-    return (None if rows is None or rows < 0 else int(rows)), "pg_class.reltuples"
-
-
-def _count_mysql(connection: Any, schema: str, name: str) -> tuple[int | None, str]:
-    from sqlalchemy import text
-
-    rows = connection.execute(
-        text(
-            "SELECT table_rows FROM information_schema.tables"
-            " WHERE table_name = :name AND table_schema = coalesce(:schema, database())"
-        ),
-        {"name": name, "schema": schema or None},
-    ).scalar()
-    return (None if rows is None else int(rows)), "information_schema.tables.table_rows"
-
-
-def _count_sqlite(connection: Any, schema: str, name: str) -> tuple[int | None, str]:
-    from sqlalchemy import inspect, text
-
-    if not inspect(connection).has_table("sqlite_stat1"):
-        return None, ""
-    rows = connection.execute(
-        text("SELECT stat FROM sqlite_stat1 WHERE tbl = :name LIMIT 1"), {"name": name}
-    ).scalar()
-    first = str(rows or "").split(" ")[0]
-    return (int(first) if first.isdecimal() else None), "sqlite_stat1"
 
 
 def _decoded(answer: Any) -> Any:

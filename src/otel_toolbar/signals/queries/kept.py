@@ -114,23 +114,23 @@ def _taken(text: str, parameters: Any) -> tuple[str, Any]:
     return FOREIGN, None
 
 
-def _values(values: Collection[Any], size: int) -> tuple[str, Collection[Any]]:
-    if size + 8 * len(values) > MAX_BYTES:
+def _values(given: Collection[Any], size: int) -> tuple[str, Collection[Any]]:
+    if size + 8 * len(given) > MAX_BYTES:
         return LARGE, ()
-    if not _SIMPLE.issuperset(map(type, values)):
-        values = [_array(value) if type(value) in (list, tuple) else value for value in values]
-        if not (_SIMPLE | {_Array}).issuperset(map(type, values)):
-            return FOREIGN, ()
-    size += sum(map(getsizeof, values))
-    size += sum(map(_inner, values)) if type(values) is list else 0
-    return (LARGE, ()) if size > MAX_BYTES else ("", values)
+    if _SIMPLE.issuperset(map(type, given)):
+        return (LARGE if size + sum(map(getsizeof, given)) > MAX_BYTES else ""), given
+    copied = [_array(value) if type(value) in (list, tuple) else value for value in given]
+    if not (_SIMPLE | {_Array}).issuperset(map(type, copied)):
+        return FOREIGN, ()
+    size += sum(map(getsizeof, copied)) + sum(map(_inner, copied))
+    return (LARGE if size > MAX_BYTES else ""), copied
 
 
 class _Array(list[Any]):
     """A copy of an array that was bound: the app may change its own."""
 
 
-def _array(value: Collection[Any]) -> Any:
+def _array(value: Any) -> Any:
     """The copy; None of these types when something else is in it, or it is too large to look at."""
     small = len(value) <= MAX_BYTES // 8 and _SIMPLE.issuperset(map(type, value))
     return _Array(value) if small else object()

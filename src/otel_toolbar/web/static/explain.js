@@ -66,7 +66,7 @@ function content(plan, turn, again) {
           )
         : null,
     ),
-    element("details", {}, element("summary", {}, "What the database said"), element("pre", { className: "raw", tabIndex: 0 }, plan.raw)),
+    element("details", { className: "plan-raw" }, element("summary", {}, "What the database said"), element("pre", { className: "raw", tabIndex: 0 }, plan.raw)),
   ];
 }
 
@@ -87,7 +87,7 @@ function hint({ level, title, evidence, fix, code, link }) {
   return element(
     "article",
     { className: `finding ${level}` },
-    element("h4", {}, mark(level, SHAPES[level]), element("span", { className: "sr" }, `${level}: `), ...prose(title)),
+    element("h4", {}, mark(level, SHAPES[level]), " ", element("span", { className: "sr" }, `${level}: `), ...prose(title)),
     element("dl", { className: "facts" }, ...rows),
     element("p", {}, ...prose(fix), " ", link && element("a", { href: link.url, target: "_blank", rel: "noopener noreferrer" }, link.title)),
     ...code.map(([language, text]) =>
