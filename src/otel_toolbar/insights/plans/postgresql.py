@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from . import redact
 from .model import Kind, Node
@@ -83,7 +83,8 @@ def _duration(plan: dict[str, Any]) -> float | None:
 
 
 def _text(value: Any) -> str:
-    return redact.condition(", ".join(map(str, value if isinstance(value, list) else [value])))
+    parts = cast("list[Any]", value) if isinstance(value, list) else [value]
+    return redact.condition(", ".join(map(str, parts)))
 
 
 def _notes(plan: dict[str, Any]) -> list[str]:

@@ -17,17 +17,17 @@ class Use:
     table: str
     schema: str
     alias: str
-    equal: list[str] = field(default_factory=list)
+    equal: list[str] = field(default_factory=list[str])
     """Compared with a value by `=`, `IN` or `IS NULL`."""
-    joined: list[str] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list[str])
     """Compared with a column of another table by `=`."""
-    ranged: list[str] = field(default_factory=list)
+    ranged: list[str] = field(default_factory=list[str])
     """Compared by `<`, `>` or BETWEEN."""
-    sorted: list[str] = field(default_factory=list)
+    sorted: list[str] = field(default_factory=list[str])
     """Sorted by, when it is sorted by columns of this table alone, all in one direction."""
-    patterns: list[str] = field(default_factory=list)
+    patterns: list[str] = field(default_factory=list[str])
     """Compared by LIKE and the like."""
-    wrapped: list[tuple[str, str]] = field(default_factory=list)
+    wrapped: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Within a function or an expression: `("name", "LOWER(name)")`."""
     filtered: bool = False
     """Something decides which of its rows are wanted."""
