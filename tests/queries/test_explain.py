@@ -303,7 +303,7 @@ def test_what_planning_itself_runs_is_cut_off(
     shop: sa.Engine, ask: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MariaDB fills a derived table to plan with it."""
-    monkeypatch.setattr("otel_toolbar.signals.queries.explain.STATEMENT_SECONDS", 1)
+    monkeypatch.setattr("otel_toolbar.signals.queries.explaining.STATEMENT_SECONDS", 1)
     with shop.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE numbers (n INTEGER)")
         connection.exec_driver_sql("INSERT INTO numbers SELECT id FROM orders LIMIT 3000")
@@ -397,9 +397,6 @@ def test_selects_that_do_more(
     with shop.connect() as connection:
         called = connection.exec_driver_sql("SELECT last_value FROM numbers").scalar()
         assert called == 1
-        locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
-        shop.dispose()
-        assert connection.exec_driver_sql(locks).scalar() in (0, 1)
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
@@ -451,7 +448,7 @@ def test_an_engine_in_autocommit_is_no_way_around(
 def test_a_slow_query_is_cut_off(
     shop: sa.Engine, ask: Callable[..., Plan], told: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("otel_toolbar.signals.queries.explain.STATEMENT_SECONDS", 1)
+    monkeypatch.setattr("otel_toolbar.signals.queries.explaining.STATEMENT_SECONDS", 1)
     slow = "SELECT count(*) FROM (SELECT * FROM orders LIMIT {n}) b, orders c WHERE b.total + c.total = 7"
     assert ask(shop, slow.format(n=1), True).analyzed
     with refused("timeout"), shop.connect() as connection:
@@ -559,7 +556,7 @@ def test_a_server_that_is_gone(told: Telemetry, request_: Request, tmp_path: Any
 
 
 def test_not_more_than_a_few_at_once(shop: sa.Engine, ask: Callable[..., Plan]) -> None:
-    module = importlib.import_module("otel_toolbar.signals.queries.explain")
+    module = importlib.import_module("otel_toolbar.signals.queries.explaining")
     assert ask(shop, "SELECT * FROM customers").nodes
     with module._running, module._running, refused("busy"):
         ask(shop, "SELECT * FROM customers")
@@ -672,7 +669,7 @@ def test_an_answer_comes_even_if_the_database_hangs(
         raise RuntimeError
 
     sa.event.listen(lite.pool, "connect", hangs)
-    monkeypatch.setattr("otel_toolbar.signals.queries.explain.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("otel_toolbar.signals.queries.explaining.ANSWER_SECONDS", 0.2)
     with refused("timeout"):
         explain(*ids)
     go_on.set()
