@@ -26,7 +26,7 @@ from otel_toolbar.model import Trace
 from otel_toolbar.panels.trace.view import span_view
 from otel_toolbar.settings import Settings
 from otel_toolbar.web import render
-from otel_toolbar.web.api import dumps
+from otel_toolbar.web.answers import dumps
 from otel_toolbar.web.source import Sources
 from tests import recorded
 

@@ -16,7 +16,7 @@ from otel_toolbar.panels.tasks.timeline import SLICES, Timeline, timeline
 from otel_toolbar.panels.tasks.view import Lag, Other, TasksView
 from otel_toolbar.settings import Settings
 from otel_toolbar.web import render
-from otel_toolbar.web.api import dumps
+from otel_toolbar.web.answers import dumps
 from tests import recorded
 
 OPTIONS = Settings()

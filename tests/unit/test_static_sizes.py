@@ -21,6 +21,7 @@ FULL_PAGE = (
     "overview.js",
     "inspector.js",
     "queries.js",
+    "explain.js",
 )
 TASKS = ("tasks.js", "lanes.js", "load.js")
 """Loaded when that panel is opened."""

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from otel_toolbar import guard
+from otel_toolbar.signals import queries
 from otel_toolbar.signals.server import Exchange, Startup, detect, is_watched, outside_of_requests
 from otel_toolbar.signals.server.exchange import App, Message, Receive, Scope, Send
 from otel_toolbar.version import VERSION
@@ -48,6 +49,7 @@ class ToolbarApp:
             process_id=lambda: runtime.process_id,
             why_empty=runtime.why_empty,
             closing=lambda: runtime.closing,
+            explain=queries.explain,
         )
 
     def __getattr__(self, name: str) -> Any:

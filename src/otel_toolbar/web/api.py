@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from enum import Enum
-from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import anyio
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -24,6 +19,8 @@ from otel_toolbar.panels.trace.view import span_view
 from otel_toolbar.store.base import MAX_LIMIT, Query
 from otel_toolbar.wire.otlp import OtlpError
 
+from . import actions
+from .answers import ApiError, answer, dumps, in_thread
 from .site import Site
 
 STREAM_SECONDS = 20.0
@@ -44,40 +41,6 @@ MAX_PAUSE = 5.0
 MAX_IMPORT = 32 * 2**20
 """Bytes of a file that is imported."""
 
-T = TypeVar("T")
-_readers = anyio.CapacityLimiter(2)
-"""Threads that read the store. Of our own: the app's must not wait for a look at the toolbar."""
-
-
-class ApiError(Exception):
-    """An answer other than 2xx: `{"error": {"code", "message"}}` with a fitting status."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message = status, code, message
-
-    def response(self) -> Response:
-        return answer({"error": {"code": self.code, "message": self.message}}, self.status)
-
-
-def answer(content: Any, status: int = 200) -> Response:
-    """JSON of dataclasses, with NaN and infinities as null."""
-    return Response(dumps(content), status, media_type="application/json")
-
-
-def dumps(content: Any) -> bytes:
-    """A view as JSON. Durations, sizes and times are already in the contract's units."""
-    try:
-        text = json.dumps(content, default=_shallow, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError):  # a key that is no text, a number that is none
-        text = json.dumps(_plain(content), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "replace")
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Read the store and make views off the loop: looking must not show up as the app's lag."""
-    return await anyio.to_thread.run_sync(work, limiter=_readers)
-
 
 def routes(site: Site) -> list[Route]:
     """The API's routes, relative to the site."""
@@ -93,6 +56,11 @@ def routes(site: Site) -> list[Route]:
         Route("/api/traces/{trace_id}/panels/{panel_id}", _guarded(api.panel), methods=["GET"]),
         Route(
             "/api/traces/{trace_id}/panels/{panel_id}/{part}", _guarded(api.part), methods=["GET"]
+        ),
+        Route(
+            "/api/traces/{trace_id}/queries/{span_id}/explain",
+            _guarded(api.explain),
+            methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         ),
         Route("/api/traces/{trace_id}/spans/{span_id}", _guarded(api.span), methods=["GET"]),
         Route("/api/{rest:path}", _guarded(api.unknown), methods=["GET", "POST", "DELETE"]),
@@ -156,6 +124,9 @@ class Api:
         if view is None:
             raise ApiError(404, "unknown_span", f"No span {span_id!r} in this trace.")
         return answer(view)
+
+    async def explain(self, request: Request) -> Response:
+        return await actions.explain(self._site, request)
 
     async def clear(self, request: Request) -> Response:
         self._may_change(request)
@@ -307,34 +278,3 @@ def _guarded(handler: Callable[[Request], Awaitable[Response]]) -> Any:
             return error.response()
 
     return handle
-
-
-def _shallow(content: Any) -> Any:
-    """One level of what the encoder does not know; the rest it does itself, and quicker."""
-    if dataclasses.is_dataclass(content):
-        return {name: getattr(content, name) for name in _names(type(content))}
-    return list(cast("Any", content)) if isinstance(content, (set, frozenset)) else _plain(content)
-
-
-@lru_cache(maxsize=256)
-def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind))
-
-
-def _plain(content: Any) -> Any:
-    """JSON's types only."""
-    if isinstance(content, Enum):
-        return content.value
-    if content is None or isinstance(content, (str, bool, int)):
-        return content
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    if isinstance(content, bytes):
-        return content.hex()
-    if dataclasses.is_dataclass(content):
-        return {f.name: _plain(getattr(content, f.name)) for f in dataclasses.fields(content)}
-    if isinstance(content, Mapping):
-        return {str(key): _plain(value) for key, value in content.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    if isinstance(content, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in content]  # pyright: ignore[reportUnknownVariableType]
-    return str(content)

@@ -13,7 +13,8 @@ from otel_toolbar.insights.summary import Summary, summarize
 from otel_toolbar.store.base import Query, Store
 
 from . import render
-from .api import ApiError, in_thread, query_of
+from .answers import ApiError, in_thread
+from .api import query_of
 from .site import Site
 from .source import Sources
 

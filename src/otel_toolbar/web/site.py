@@ -6,12 +6,15 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from otel_toolbar.settings import Settings
 from otel_toolbar.store.base import Store
 
 from .security import Access
+
+if TYPE_CHECKING:
+    from otel_toolbar.insights.plans import Plan
 
 Scope = MutableMapping[str, Any]
 ASGI = Callable[[Any, Any, Any], Awaitable[None]]
@@ -29,6 +32,8 @@ class Site:
     closing: Callable[[], bool] = lambda: False
     started: float = field(default_factory=time.time)
     """When the process began, about, in unix seconds."""
+    explain: Callable[[str, str, bool], Plan] | None = None
+    """The action EXPLAIN: trace id, span id, whether to ANALYZE. It waits, and raises `Refused`."""
     _app: ASGI | None = field(default=None, repr=False)
 
     @property

@@ -15,7 +15,7 @@ from otel_toolbar.signals.core import callsite, exceptions, light
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.version import VERSION
 
-from . import database, loading, loads, results
+from . import database, kept, loading, loads, results
 from .parameters import batch_size, described, identity
 
 SCOPE = InstrumentationScope("otel_toolbar.signals.queries", VERSION)
@@ -92,6 +92,7 @@ class Query:
         same_as = identity(text, parameters, load.state) if statement.reads_only else None
         span = light.start(statement.summary or "query", SpanKind.CLIENT, attributes, SCOPE)
         loads.started(span, context)
+        _keep(span, connection, text, parameters, context, executemany)
         return cls(span, statement, place, same_as, options)
 
     def end(self, cursor: Any) -> None:
@@ -157,6 +158,18 @@ class Query:
             attributes[semconv.N_PLUS_ONE_GROUP] = repeat.group
             attributes[semconv.N_PLUS_ONE_POSITION] = repeat.position
             attributes[semconv.N_PLUS_ONE_RULE] = repeat.rule
+
+
+def _keep(
+    span: Span, connection: Any, text: str, parameters: Any, context: Any, executemany: bool
+) -> None:
+    """Keep the query as it is bound, for EXPLAIN."""
+    try:
+        if span.is_recording():
+            where = span.get_span_context()
+            kept.remember(where, connection.engine, text, parameters, context, executemany)
+    except Exception:  # the query is worth more than its plan
+        guard.failed("keeping a query for EXPLAIN")
 
 
 def _put_place(attributes: dict[str, Any], options: Settings) -> str:

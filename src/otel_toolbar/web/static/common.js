@@ -43,12 +43,14 @@ export const rate = (number) => `${number.toFixed(1)}/s`;
 
 export const count = (number) => number.toLocaleString("en");
 
-/** JSON of the toolbar's API; what changes something bears the page's token. */
-export async function api(path, method = "GET") {
+/** JSON of the toolbar's API; what changes something bears the page's token. An error says why. */
+export async function api(path, method = "GET", body = undefined) {
   const headers = method === "GET" ? {} : { "X-Toolbar-CSRF": page.csrf };
-  const answer = await fetch(`${base}/api/${path}`, { method, headers });
-  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
-  return answer.status === 204 ? null : answer.json();
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const answer = await fetch(`${base}/api/${path}`, { method, headers, body: body && JSON.stringify(body) });
+  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  const reason = await answer.json().catch(() => null);
+  throw new Error(reason?.error?.message ?? `${answer.status} ${answer.statusText}`);
 }
 
 /** Pin or unpin a trace. */
