@@ -6,6 +6,7 @@
 #   .ci/parts.sh where zipkin         the path of one, whether it is there or not
 #
 #   system     Debian packages: a browser, a font for it, a Java runtime and npm when there are none
+#   databases  Debian packages: PostgreSQL and MariaDB, which the tests start for themselves
 #   jaeger     built from its Go module
 #   collector  an OpenTelemetry Collector with the few parts we use, built from .ci/go
 #   zipkin     its executable jar
@@ -28,11 +29,12 @@ main() {
     path_of "${2:?which part?}"
     return
   fi
-  [[ $# -gt 0 ]] || set -- system jaeger collector zipkin
+  [[ $# -gt 0 ]] || set -- system databases jaeger collector zipkin
   local part
   for part in "$@"; do
     case $part in
       system) timed system debian_packages ;;
+      databases) timed databases database_servers ;;
       jaeger | collector | zipkin) timed "$part" provide "$part" ;;
       *) fail "no such part: $part" ;;
     esac
@@ -78,12 +80,24 @@ debian_packages() {
   font_is_there || wanted+=(fonts-dejavu-core)
   command -v java > /dev/null || wanted+=(default-jre-headless)
   command -v npm > /dev/null || wanted+=(npm)
-  if [[ ${#wanted[@]} -eq 0 ]]; then
+  install_packages "${wanted[@]}"
+}
+
+# Only the programs are wanted: the tests start servers of their own, on free ports.
+database_servers() {
+  local wanted=()
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || wanted+=(postgresql)
+  PATH=$PATH:/usr/sbin command -v mariadbd > /dev/null || wanted+=(mariadb-server)
+  install_packages "${wanted[@]}"
+}
+
+install_packages() {
+  if [[ $# -eq 0 ]]; then
     outcome='already there'
     return
   fi
-  apt_install "${wanted[@]}"
-  outcome="installed ${wanted[*]}"
+  apt_install "$@"
+  outcome="installed $*"
 }
 
 # Without a font chromium draws empty boxes, and a screenshot shows nothing.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import cast
 
 import hypothesis
 import pytest
 
 from otel_toolbar import guard
+from tests import databases
 
 # A benchmark is a benchmark: no test here fails for being slow.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -32,3 +34,48 @@ def fresh_guard() -> Iterator[None]:
     guard.forget()
     yield
     guard.forget()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[databases.Server]:
+    yield from _server("postgresql")
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[databases.Server]:
+    yield from _server("mariadb")
+
+
+def _server(system: databases.System) -> Iterator[databases.Server]:
+    why = databases.missing(system, *databases.SYNC[system], *databases.ASYNC[system])
+    if why is not None:
+        pytest.skip(why)
+    with databases.server(system) as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql(postgresql_server: databases.Server) -> Iterator[databases.Database]:
+    """An empty database on a real PostgreSQL."""
+    with postgresql_server.database() as database:
+        yield database
+
+
+@pytest.fixture
+def mariadb(mariadb_server: databases.Server) -> Iterator[databases.Database]:
+    """An empty database on a real MariaDB."""
+    with mariadb_server.database() as database:
+        yield database
+
+
+@pytest.fixture
+def sqlite() -> Iterator[databases.Database]:
+    """An empty SQLite file."""
+    with databases.sqlite() as database:
+        yield database
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def database(request: pytest.FixtureRequest) -> databases.Database:
+    """An empty database, of each of the three in turn."""
+    return cast("databases.Database", request.getfixturevalue(request.param))
