@@ -28,6 +28,9 @@ def described(
     """Add `db.query.parameter.<key>`: by bind name where known, else by index; masked and cut."""
     if not parameters:
         return
+    listed = longest_list(parameters)
+    if listed:
+        attributes[semconv.QUERY_LONGEST_LIST] = listed
     sensitive = statement.sensitive
     prefix, value_of = semconv.DB_QUERY_PARAMETER, masking.value
     for place, (key, value) in enumerate(islice(_named(parameters, context), MAX_PARAMETERS)):
@@ -37,6 +40,26 @@ def described(
             attributes[prefix + key] = value_of(key, value)
     if len(parameters) > MAX_PARAMETERS:
         attributes[semconv.QUERY_PARAMETERS_MORE] = len(parameters) - MAX_PARAMETERS
+
+
+def anchor(statement: Statement, parameters: Any, context: Any, loaded_for: Any) -> int:
+    """Equal for all pages of a list: what `identity` tells, without what says which page.
+
+    The statement has pages, and `identity` could be told.
+    """
+    moves = statement.paging or frozenset()
+    named = enumerate(_named(parameters, context)) if parameters else ()
+    stays = tuple(value for place, (key, value) in named if place not in moves and key not in moves)
+    return identity("page", (*statement.fixed, *stays), loaded_for) or 0
+
+
+def longest_list(parameters: Any) -> int:
+    """Items of the longest list that is bound to one parameter, as for `= ANY(...)`."""
+    values = _values(parameters) or ()
+    return max((len(each) for each in values if type(each) in _LISTS), default=0)
+
+
+_LISTS: frozenset[type[Any]] = frozenset({list, tuple, set, frozenset})
 
 
 def identity(text: str, parameters: Any, loaded_for: Any) -> int | None:
