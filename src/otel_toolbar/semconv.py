@@ -258,6 +258,11 @@ QUERY_DUPLICATE = _own(
     "boolean",
     "The same statement with the same parameters has run before, from the same place.",
 )
+QUERY_FETCH = _own(
+    "toolbar.query.fetch",
+    "boolean",
+    "The driver's span is of a fetch from an open cursor: its statement was run before.",
+)
 QUERY_PAGE = _own(
     "toolbar.query.page",
     "boolean",

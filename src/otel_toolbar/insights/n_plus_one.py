@@ -261,7 +261,11 @@ def read_statement(trace: Trace, span: Span) -> Statement:
 
 
 _MYSQL = ("mysql", "mariadb")
-_BULK_MARKS = (semconv.DB_OPERATION_BATCH_SIZE, semconv.QUERY_EAGER_LOADED)
+_BULK_MARKS = (
+    semconv.DB_OPERATION_BATCH_SIZE,
+    semconv.QUERY_EAGER_LOADED,
+    semconv.QUERY_FETCH,
+)
 
 
 FETCHES = "CURSOR: "

@@ -22,10 +22,12 @@ def put(span: Span, error: BaseException) -> None:
 
 
 def code(error: BaseException) -> str:
-    """The database's own code of an error: SQLSTATE, SQLite's name, or MySQL's number."""
+    """The database's own code of an error: MySQL's number, SQLSTATE, or SQLite's name."""
+    first = error.args[0] if error.args else None
+    if isinstance(first, int) and not isinstance(error, OSError):
+        return str(first)
     for name in ("sqlstate", "pgcode", "sqlite_errorname"):
         told = getattr(error, name, None)
         if isinstance(told, str):
             return told
-    first = error.args[0] if error.args else None
-    return str(first) if isinstance(first, int) and not isinstance(error, OSError) else ""
+    return ""

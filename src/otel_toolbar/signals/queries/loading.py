@@ -15,20 +15,22 @@ def describe(attributes: dict[str, Any], context: Any) -> Any:
 
     Returns SQLAlchemy's state of the object whose relationship is being loaded, else None.
     """
+    compiled = context.compiled
+    if compiled is None:
+        return None
+    lazy, other = _facts(compiled)
     options = context.execution_options.get("_sa_orm_load_options")
-    if options is None:
-        return None
     state = getattr(options, "_lazy_loaded_from", None)
-    refreshed = getattr(options, "_refresh_state", None)
-    if state is None and refreshed is not None:
-        _refresh(attributes, refreshed, getattr(options, "_only_load_props", None))
-        return None
-    facts = _facts(context.compiled)
     if state is not None:
-        attributes.update(facts[0])
+        attributes.update(lazy)
+        return state
+    refreshed = getattr(options, "_refresh_state", None)
+    if refreshed is None:
+        attributes.update(other)
     else:
-        attributes.update(facts[1])
-    return state
+        asked = getattr(options, "_is_user_refresh", False)
+        attributes.update(_refresh(refreshed.mapper, _wanted(compiled), asked))
+    return None
 
 
 Facts = tuple[dict[str, Any], dict[str, Any]]
@@ -39,8 +41,7 @@ def _facts(compiled: Any) -> Facts:
     known: Facts | None = getattr(compiled, _LOADER, None)
     if known is None:
         known = _read(getattr(compiled, "compile_state", None))
-        if compiled is not None:
-            setattr(compiled, _LOADER, known)
+        setattr(compiled, _LOADER, known)
     return known
 
 
@@ -80,18 +81,26 @@ def _entity(compile_state: Any) -> dict[str, Any]:
     return {} if mapper is None else {semconv.QUERY_ENTITY: mapper.class_.__name__}
 
 
-def _refresh(attributes: dict[str, Any], state: Any, only: Any) -> None:
-    """Write down which columns of an object are loaded late, and why."""
-    mapper = state.mapper
-    name, reason = mapper.class_.__name__, "asked"
-    wanted = sorted(only) if only else []
-    columns = [mapper.attrs[key] for key in wanted if key in mapper.attrs]
-    if columns and all(getattr(each, "deferred", False) for each in columns):
-        reason = "deferred"
-        name = f"{name}.{columns[0].key}"
-    elif state.expired or (columns and state.expired_attributes):
-        reason = "expired"
-    elif columns and mapper.inherits is not None:
+def _wanted(compiled: Any) -> frozenset[str]:
+    """Names of the attributes that a refresh loads; empty for all."""
+    options = getattr(getattr(compiled, "compile_state", None), "compile_options", None)
+    return getattr(options, "_only_load_props", None) or frozenset()
+
+
+def _refresh(mapper: Any, wanted: frozenset[str], asked: bool) -> dict[str, Any]:
+    """Which columns of an object are loaded again or late, and why."""
+    name, reason = mapper.class_.__name__, "expired"
+    columns = [each for each in mapper.column_attrs if each.key in wanted]
+    if asked:
+        reason = "asked"
+    elif columns and all(each.deferred for each in columns):
+        name, reason = f"{name}.{columns[0].key}", "deferred"
+    elif columns and mapper.inherits is not None and all(_is_own(mapper, each) for each in columns):
         reason = "subclass"
-    attributes[semconv.QUERY_REFRESHED] = name
-    attributes[semconv.QUERY_REFRESH_REASON] = reason
+    return {semconv.QUERY_REFRESHED: name, semconv.QUERY_REFRESH_REASON: reason}
+
+
+def _is_own(mapper: Any, attribute: Any) -> bool:
+    """True for a column of the subclass's own table that is no part of its key."""
+    column = attribute.columns[0]
+    return column.table is mapper.local_table and not column.primary_key

@@ -80,6 +80,8 @@ def identity(text: str, parameters: Any, loaded_for: Any) -> int | None:
 
 
 def _values(parameters: Any) -> tuple[Any, ...] | None:
+    if not parameters:
+        return ()
     if type(parameters) is tuple:
         return cast("tuple[Any, ...]", parameters)
     if type(parameters) is dict:

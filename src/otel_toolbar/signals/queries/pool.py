@@ -52,7 +52,15 @@ def _connecting(real: Callable[..., Any], options: Settings) -> Callable[..., An
     @functools.wraps(real)
     def connect(self: Any) -> Any:
         span = _start("connect", SpanKind.CLIENT, getattr(self, _POOL, None), options)
-        return real(self) if span is None else _run(span, lambda: real(self), None)
+        if span is None:
+            return real(self)
+        try:
+            result = real(self)
+        except BaseException as error:
+            _end(span, error)
+            raise
+        _end(span, None, getattr(self, _POOL, None))
+        return result
 
     return connect
 
@@ -65,7 +73,14 @@ def _waiting(real: Callable[..., Any], options: Settings) -> Callable[..., Any]:
         span = _start("wait for a connection", SpanKind.INTERNAL, self, options)
         if span is None:
             return real(self)
-        return _run(span, lambda: real(self), time.perf_counter_ns())
+        began = time.perf_counter_ns()
+        try:
+            result = real(self)
+        except BaseException as error:
+            _end(span, error, waits_since=began)
+            raise
+        _end(span, None, waits_since=began)
+        return result
 
     return do_get
 
@@ -95,18 +110,14 @@ def _start(name: str, kind: SpanKind, pool: Any, options: Settings) -> Span | No
         return None
 
 
-def _run(span: Span, work: Callable[[], Any], waits_since: int | None) -> Any:
+def _end(
+    span: Span, error: BaseException | None, connected: Any = None, waits_since: int | None = None
+) -> None:
     try:
-        result = work()
-    except BaseException as error:
-        _end(span, error, waits_since)
-        raise
-    _end(span, None, waits_since)
-    return result
-
-
-def _end(span: Span, error: BaseException | None, waits_since: int | None) -> None:
-    try:
+        known = None if connected is None else database.of_pool(connected)
+        if known is not None:  # the server has told by now whether it is MariaDB
+            system = known.read_attributes().get(semconv.DB_SYSTEM_NAME, "")
+            span.set_attribute(semconv.DB_SYSTEM_NAME, system)
         if waits_since is not None:
             waited = (time.perf_counter_ns() - waits_since) / 1e9
             span.set_attribute(semconv.POOL_WAIT_DURATION, waited)

@@ -37,8 +37,8 @@ _DEPTH = 25
 """Frames between an instrumentation and who called the driver, at most."""
 
 _BETWEEN = (
-    "/opentelemetry/", "/wrapt/", "/psycopg/", "/psycopg_pool/", "/asyncpg/", "/pymysql/",
-    "/aiosqlite/", "/contextlib.py",
+    "/opentelemetry/", "/otel_toolbar/signals/queries/", "/wrapt/", "/psycopg/", "/psycopg_pool/",
+    "/asyncpg/", "/pymysql/", "/aiosqlite/", "/contextlib.py",
 )  # fmt: skip
 """Files of instrumentations and drivers: who called them comes after."""
 
@@ -128,9 +128,6 @@ def _hook_dbapi(module: Any) -> None:
         def executemany(self, *args: Any) -> Any:
             return self.cursor().executemany(*args)
 
-        def executescript(self, *args: Any) -> Any:
-            return self.cursor().executescript(*args)
-
     @functools.wraps(real)
     def traced(connection: Any, *args: Any, **kwargs: Any) -> Any:
         sqlite: Any = sys.modules.get("sqlite3")
@@ -218,8 +215,10 @@ def _identity(text: str, placeholders: int) -> tuple[Any, Any]:
 
 def _judge(span: ReadableSpan, found: dict[str, Any], asked: Asked, options: Settings) -> None:
     record = records.current()
-    if record is None or record.closed or span.name.startswith(FETCHES):
+    if record is None or record.closed:
         return
+    if span.name.startswith(FETCHES):
+        found[semconv.QUERY_FETCH] = True
     nanoseconds = (span.end_time or 0) - (span.start_time or 0)
     unit = getattr(span, light.UNIT, 0)
     found.update(Queries.of(record, options).take(found, asked, nanoseconds, unit))
