@@ -552,7 +552,7 @@ HOOKS = [
     (place, "put"), (callsite, "stack"), (database, "of"), (loading, "describe"), (parameters, "described"),
     (parameters, "identity"), (judge.Queries, "of"), (transactions, "takes_part"), (transactions, "is_ending"),
     (transactions, "_is_open"), (pool, "_name"), (database, "of_pool"), (light, "start"), (light, "late"), (masking, "value"),
-    (records, "current"), (judge.Detector, "observe"), (light.LightSpan, "end"), (rows, "_one"),
+    (records, "current"), (judge.Detector, "judge"), (light.LightSpan, "end"), (rows, "_one"),
 ]  # fmt: skip
 
 

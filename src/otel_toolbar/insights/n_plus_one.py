@@ -82,15 +82,19 @@ class _Group:
         paged = anchor != identity and (anchor == _A_PAGE or anchor in self.anchors)
         return "page" if paged else None
 
-    def add(self, identity: Hashable | None, anchor: Hashable | None, duration: int) -> None:
+    def add(
+        self, identity: Hashable | None, anchor: Hashable | None, duration: int
+    ) -> Known | None:
+        known = self.knows(identity, anchor)
         self.count += 1
         self.duration += duration
-        if self.knows(identity, anchor) is None:
+        if known is None:
             self.distinct += 1
-        if identity is not None and len(self.seen) < _MAX_SEEN:
+        if identity is not None and known != "duplicate" and len(self.seen) < _MAX_SEEN:
             self.seen.add(identity)
             if anchor != identity:
                 self.anchors.add(anchor)
+        return known
 
 
 class Detector:
@@ -125,29 +129,37 @@ class Detector:
         duration: int,
         anchor: Hashable | None = None,
     ) -> Repeat | None:
-        """Take a query that has ended. Returns what to flag it with when it is part of an N+1.
+        """Take a query that has ended. Returns what to flag it with when it is part of an N+1."""
+        return self.judge(fingerprint, call_path, identity, duration, anchor)[1]
+
+    def judge(
+        self,
+        fingerprint: str,
+        call_path: str,
+        identity: Hashable | None,
+        duration: int,
+        anchor: Hashable | None = None,
+    ) -> tuple[Known | None, Repeat | None]:
+        """Take a query that has ended. Returns how it repeats one before it, and as `observe` does.
 
         `identity` is equal for the same statement and parameters, None where that is not known:
         then it is taken for different. `anchor` is equal for all pages of the same list, None where
         there are no pages. `duration` is in ns.
         """
-        group = self._group(fingerprint, call_path)
-        group.add(identity, identity if anchor is None else anchor, duration)
+        group = self._groups.get((fingerprint, call_path)) or self._group(fingerprint, call_path)
+        known = group.add(identity, identity if anchor is None else anchor, duration)
         if group.distinct < 2:
-            return None
+            return known, None
         rule = self._rule(group)
         if rule in _WARNINGS and group.rule not in _WARNINGS:
             self.warnings += 1
         group.rule = rule
-        return Repeat(group.id, group.count, rule)
+        return known, Repeat(group.id, group.count, rule)
 
     def _group(self, fingerprint: str, call_path: str) -> _Group:
-        key = (fingerprint, call_path)
-        group = self._groups.get(key)
-        if group is None:
-            group = _Group(group_id(fingerprint, call_path))
-            if len(self._groups) < _MAX_GROUPS:
-                self._groups[key] = group
+        group = _Group(group_id(fingerprint, call_path))
+        if len(self._groups) < _MAX_GROUPS:
+            self._groups[fingerprint, call_path] = group
         return group
 
     def _rule(self, group: _Group) -> str:
@@ -261,20 +273,18 @@ def read_statement(trace: Trace, span: Span) -> Statement:
 
 
 _MYSQL = ("mysql", "mariadb")
-_BULK_MARKS = (
-    semconv.DB_OPERATION_BATCH_SIZE,
-    semconv.QUERY_EAGER_LOADED,
-    semconv.QUERY_FETCH,
-)
-
-
 FETCHES = "CURSOR: "
 """What opentelemetry-instrumentation-asyncpg calls a fetch from the cursor of a query."""
 
 
 def is_bulk(attributes: Mapping[str, Value], statement: Statement) -> bool:
     """True for a statement that fetches for many items at once. `attributes` are its span's."""
-    if statement.longest_list >= BULK or any(mark in attributes for mark in _BULK_MARKS):
+    if (
+        statement.longest_list >= BULK
+        or semconv.DB_OPERATION_BATCH_SIZE in attributes
+        or semconv.QUERY_EAGER_LOADED in attributes
+        or semconv.QUERY_FETCH in attributes
+    ):
         return True
     listed = attributes.get(semconv.QUERY_LONGEST_LIST)
     return isinstance(listed, int) and listed >= BULK

@@ -216,9 +216,10 @@ class ToolbarProcessor(SpanProcessor):
 
 
 def _place(span: Span, context: Context | None) -> None:
-    """Remember which job or message a span is in."""
-    unit = light.unit_of(trace.get_current_span(context))
-    if unit:
+    """Remember which job or message a span is, or is in."""
+    if span.kind is SpanKind.CONSUMER:
+        setattr(span, light.UNIT, span.get_span_context().span_id)
+    elif unit := light.unit_of(trace.get_current_span(context)):
         setattr(span, light.UNIT, unit)
 
 

@@ -85,14 +85,12 @@ class Queries:
 
 
 def _flags(detector: Detector, asked: Asked, nanoseconds: int) -> dict[str, Any]:
+    known, repeat = detector.judge(
+        asked.statement.fingerprint, asked.place, asked.identity, nanoseconds, asked.anchor
+    )
     flags: dict[str, Any] = {}
-    fingerprint, place = asked.statement.fingerprint, asked.place
-    known = detector.known(fingerprint, place, asked.identity, asked.anchor)
-    if known == "duplicate":
-        flags[semconv.QUERY_DUPLICATE] = True
-    elif known == "page":
-        flags[semconv.QUERY_PAGE] = True
-    repeat = detector.observe(fingerprint, place, asked.identity, nanoseconds, asked.anchor)
+    if known is not None:
+        flags[semconv.QUERY_DUPLICATE if known == "duplicate" else semconv.QUERY_PAGE] = True
     if repeat is not None:
         flags[semconv.N_PLUS_ONE] = True
         flags[semconv.N_PLUS_ONE_GROUP] = repeat.group

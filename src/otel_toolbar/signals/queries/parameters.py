@@ -55,8 +55,10 @@ def anchor(statement: Statement, parameters: Any, context: Any, loaded_for: Any)
 
 def longest_list(parameters: Any) -> int:
     """Items of the longest list that is bound to one parameter, as for `= ANY(...)`."""
-    values = _values(parameters) or ()
-    return max((len(each) for each in values if type(each) in _LISTS), default=0)
+    values = _values(parameters)
+    if not values or _LISTS.isdisjoint(map(type, values)):
+        return 0
+    return max(len(each) for each in values if type(each) in _LISTS)
 
 
 _LISTS: frozenset[type[Any]] = frozenset({list, tuple, set, frozenset})
@@ -108,9 +110,18 @@ def _named(parameters: Any, context: Any) -> Iterable[tuple[str, Any]]:
     return zip(names, parameters, strict=True)
 
 
+_NAMES = "_otel_toolbar_names"
+"""Attribute of a compiled statement, which is kept and used again: names of its parameters."""
+
+
 def _bind_names(context: Any) -> Sequence[str]:
     """Names of positional parameters; of an IN list each value has its own."""
-    names: Sequence[str] = getattr(context.compiled, "positiontup", None) or ()
+    compiled = context.compiled
+    names: Sequence[str] | None = getattr(compiled, _NAMES, None)
+    if names is None:
+        names = tuple(getattr(compiled, "positiontup", None) or ())
+        if compiled is not None:
+            setattr(compiled, _NAMES, names)
     # Private, and so only a help: without it the index is the name.
     expanded: Mapping[str, Sequence[str]] = getattr(context, "_expanded_parameters", None) or {}
     if not expanded:
