@@ -86,6 +86,7 @@ WHERE customers.id = ?\
                     "db.response.returned_rows": 1,
                     "db.system.name": "sqlite",
                     "toolbar.query.columns": 3,
+                    "toolbar.query.entity": "Customer",
                     "toolbar.query.fingerprint": "81d7aa9616c7360b",
                     "toolbar.query.row_size": 25,
                 },
@@ -188,6 +189,7 @@ WHERE items.order_id IN (?, ?)\
             "db.collection.name": "items",
             "db.query.parameter.order_id_1_1": "1",
             "db.query.parameter.order_id_1_2": "2",
+            "toolbar.query.entity": "Item",
             "code.function.name": "tests.queries.test_queries.test_the_whole_telemetry_of_an_async_request",
             "toolbar.query.columns": 1,
         }

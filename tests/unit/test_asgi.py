@@ -227,7 +227,7 @@ HOOKS = [
     "otel_toolbar.signals.queries.query:Query.fetched",
     "otel_toolbar.signals.queries.query:Queries.summary",
     "otel_toolbar.signals.queries.database:Database.statement",
-    "otel_toolbar.insights.n_plus_one:Detector.observe",
+    "otel_toolbar.insights.n_plus_one:Detector.judge",
     "otel_toolbar.store.memory:MemoryStore.add",
     "otel_toolbar.distro.asgi:Injector",
     "otel_toolbar.web.inject:Injector._prepare",
