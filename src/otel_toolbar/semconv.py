@@ -286,12 +286,6 @@ QUERY_UNREAD = _own(
     "string[]",
     "Those of them, and the relationship loaded eagerly, that the request did not read.",
 )
-TRANSACTION_DURATION = _own(
-    "transaction.duration",
-    "double",
-    "On what ends a transaction or savepoint: from its first statement until that has been done.",
-    "s",
-)
 N_PLUS_ONE = _own("toolbar.n_plus_one", "boolean", "This query repeats one of the same place.")
 N_PLUS_ONE_GROUP = _own(
     "toolbar.n_plus_one.group", "string", "16 hex digits over fingerprint and call site."
