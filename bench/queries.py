@@ -89,7 +89,7 @@ def watched(session: Session, tracer: trace.Tracer) -> float:
 
 def main() -> None:
     provider = TracerProvider(sampler=ALWAYS_ON)
-    provider.add_span_processor(ToolbarProcessor(lambda _spans: None))
+    provider.add_span_processor(ToolbarProcessor(lambda _spans, _logs: None))
     trace.set_tracer_provider(provider)
     tracer = trace.get_tracer("bench")
     engine = create_engine("sqlite://", poolclass=StaticPool)

@@ -35,6 +35,8 @@ VOLATILE = {
     "code.line.number",
     "code.stacktrace",
     "exception.stacktrace",
+    "transaction.duration",
+    "pool.wait.duration",
 }
 """Attributes that differ from run to run, or with every edit of a test."""
 

@@ -213,10 +213,60 @@ QUERY_EAGER_LOADED = _own(
     "string",
     "`Model.relationship` whose eager load (selectin, subquery) made the query.",
 )
+QUERY_RELATIONSHIP_DIRECTION = _own(
+    "toolbar.query.lazy_loaded.direction",
+    "string",
+    "Of that relationship: many_to_one, one_to_one, one_to_many or many_to_many.",
+)
+QUERY_REFRESHED = _own(
+    "toolbar.query.refreshed",
+    "string",
+    "Object whose columns the query loads again or late: `Customer`, or `Customer.bio` of one column.",
+)
+QUERY_REFRESH_REASON = _own(
+    "toolbar.query.refreshed.reason",
+    "string",
+    "expired, deferred (a deferred column), subclass (of a polymorphic load), or asked (`refresh`).",
+)
+QUERY_ENTITY = _own(
+    "toolbar.query.entity", "string", "The one mapped class that the query selects: `Customer`."
+)
+QUERY_LONGEST_LIST = _own(
+    "toolbar.query.longest_list",
+    "int",
+    "Items of the longest list bound to one parameter.",
+    "{item}",
+)
+POOL_NAME = _standard(
+    "db.client.connection.pool.name", "string", "Its given name, or server and database."
+)
+POOL_WAIT_DURATION = _own(
+    "pool.wait.duration", "double", "Time waited for a connection of an exhausted pool.", "s"
+)
+TRANSACTION_DURATION = _own(
+    "transaction.duration",
+    "double",
+    "On what ends a transaction or savepoint: from its first statement until that has been done.",
+    "s",
+)
+TRANSACTION_STATEMENTS = _own(
+    "transaction.statements", "int", "Statements in the transaction that ends.", "{statement}"
+)
+TRANSACTION_SAVEPOINT = _own("transaction.savepoint", "string", "Name of the savepoint.")
 QUERY_DUPLICATE = _own(
     "toolbar.query.duplicate",
     "boolean",
     "The same statement with the same parameters has run before, from the same place.",
+)
+QUERY_FETCH = _own(
+    "toolbar.query.fetch",
+    "boolean",
+    "The driver's span is of a fetch from an open cursor: its statement was run before.",
+)
+QUERY_PAGE = _own(
+    "toolbar.query.page",
+    "boolean",
+    "It reads another page of a list of which a query from the same place has read one.",
 )
 QUERY_PARAMETERS_MORE = _own(
     "toolbar.query.parameters.more", "int", "Parameters beyond the 32 that are shown."
@@ -235,12 +285,6 @@ QUERY_UNREAD = _own(
     "toolbar.query.unread",
     "string[]",
     "Those of them, and the relationship loaded eagerly, that the request did not read.",
-)
-TRANSACTION_DURATION = _own(
-    "transaction.duration",
-    "double",
-    "On what ends a transaction or savepoint: from its first statement until that has been done.",
-    "s",
 )
 N_PLUS_ONE = _own("toolbar.n_plus_one", "boolean", "This query repeats one of the same place.")
 N_PLUS_ONE_GROUP = _own(

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
+from otel_toolbar.insights import reading
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals import queries
 from otel_toolbar.signals.core import record as records
+from otel_toolbar.wire import sdk
 from tests.telemetry import Telemetry, made_global, telemetry
 
 from .models import Base, fill
@@ -81,8 +84,13 @@ async def async_engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
 
 def queries_of(told: Telemetry) -> list[dict[str, Any]]:
     """Attributes of the recorded queries, in the order in which they began."""
-    spans = [span for span in told.exported() if span.kind is SpanKind.CLIENT]
-    return [dict(span.attributes or {}) for span in sorted(spans, key=lambda s: s.start_time or 0)]
+    return [dict(span.attributes or {}) for span in spans_of(told)]
+
+
+def spans_of(told: Telemetry) -> list[ReadableSpan]:
+    """The recorded queries, without connects and what ends transactions."""
+    spans = [span for span in told.exported() if reading.is_query(sdk.to_model(span))]
+    return sorted(spans, key=lambda span: span.start_time or 0)
 
 
 def summary_of(told: Telemetry) -> dict[str, Any]:

@@ -24,10 +24,22 @@ from otel_toolbar.settings import Settings
 from otel_toolbar.signals import queries
 from otel_toolbar.signals.core import callsite, light, masking
 from otel_toolbar.signals.core import record as records
-from otel_toolbar.signals.queries import database, instrumentor, loading, parameters, query
+from otel_toolbar.signals.queries import (
+    database,
+    errors,
+    instrumentor,
+    judge,
+    loading,
+    parameters,
+    place,
+    pool,
+    query,
+    rows,
+    transactions,
+)
 from tests.telemetry import Telemetry
 
-from .conftest import Request, queries_of, summary_of
+from .conftest import Request, queries_of, spans_of, summary_of
 from .models import Customer, Item, Order
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +86,7 @@ WHERE customers.id = ?\
                     "db.response.returned_rows": 1,
                     "db.system.name": "sqlite",
                     "toolbar.query.columns": 3,
+                    "toolbar.query.entity": "Customer",
                     "toolbar.query.fingerprint": "81d7aa9616c7360b",
                     "toolbar.query.row_size": 25,
                 },
@@ -99,6 +112,21 @@ WHERE customers.id = ?\
                 },
             },
             {
+                "name": "COMMIT",
+                "kind": "CLIENT",
+                "parent": "GET /",
+                "attributes": {
+                    "code.file.path": "/tests/queries/test_queries.py",
+                    "code.function.name": "tests.queries.test_queries.test_the_whole_telemetry_of_a_request",
+                    "code.line.number": "...",
+                    "code.stacktrace": "...",
+                    "db.operation.name": "COMMIT",
+                    "db.system.name": "sqlite",
+                    "transaction.duration": "...",
+                    "transaction.statements": 2,
+                },
+            },
+            {
                 "name": "DELETE items",
                 "kind": "CLIENT",
                 "parent": "GET /",
@@ -115,6 +143,21 @@ WHERE customers.id = ?\
                     "db.system.name": "sqlite",
                     "toolbar.query.affected_rows": 2,
                     "toolbar.query.fingerprint": "6b86542d7e9d6d11",
+                },
+            },
+            {
+                "name": "ROLLBACK",
+                "kind": "CLIENT",
+                "parent": "GET /",
+                "attributes": {
+                    "code.file.path": "/tests/queries/test_queries.py",
+                    "code.function.name": "tests.queries.test_queries.test_the_whole_telemetry_of_a_request",
+                    "code.line.number": "...",
+                    "code.stacktrace": "...",
+                    "db.operation.name": "ROLLBACK",
+                    "db.system.name": "sqlite",
+                    "transaction.duration": "...",
+                    "transaction.statements": 1,
                 },
             },
         ]
@@ -146,6 +189,7 @@ WHERE items.order_id IN (?, ?)\
             "db.collection.name": "items",
             "db.query.parameter.order_id_1_1": "1",
             "db.query.parameter.order_id_1_2": "2",
+            "toolbar.query.entity": "Item",
             "code.function.name": "tests.queries.test_queries.test_the_whole_telemetry_of_an_async_request",
             "toolbar.query.columns": 1,
         }
@@ -302,7 +346,7 @@ def test_an_error(engine: sqlalchemy.Engine, told: Telemetry, request_: Request)
             connection.execute(insert(Customer), {"id": 1, "name": "x", "password": "hunter2"})
         with pytest.raises(sqlalchemy.exc.OperationalError):
             connection.exec_driver_sql("SELECT nothing FROM nowhere WHERE password = 'hunter2'")
-    spans = [span for span in told.exported() if span.kind is SpanKind.CLIENT]
+    spans = spans_of(told)
     assert [span.status.status_code for span in spans] == [StatusCode.ERROR] * 2
     assert [span.attributes[semconv.ERROR_TYPE] for span in spans] == [
         "sqlite3.IntegrityError",
@@ -331,7 +375,7 @@ def test_codes_of_errors(attributes: dict[str, Any], arguments: tuple[Any, ...],
     error = Exception(*arguments)
     for name, value in attributes.items():
         setattr(error, name, value)
-    assert database.error_code(error) == code
+    assert errors.code(error) == code
 
 
 async def test_a_cancelled_query_ends(
@@ -507,9 +551,10 @@ def broken(*_: Any, **__: Any) -> Any:
 
 HOOKS = [
     (query.Query, "start"), (query.Query, "end"), (query.Query, "fetched"), (query.Query, "fail"),
-    (query, "_put_place"), (callsite, "stack"), (database, "of"), (loading, "of"), (query, "described"),
-    (query, "identity"), (query.Queries, "of"), (light, "start"), (light, "late"), (masking, "value"),
-    (records, "current"), (query.Detector, "observe"), (light.LightSpan, "end"), (instrumentor, "_one"),
+    (place, "put"), (callsite, "stack"), (database, "of"), (loading, "describe"), (parameters, "described"),
+    (parameters, "identity"), (judge.Queries, "of"), (transactions, "takes_part"), (transactions, "is_ending"),
+    (transactions, "_is_open"), (pool, "_name"), (database, "of_pool"), (light, "start"), (light, "late"), (masking, "value"),
+    (records, "current"), (judge.Detector, "judge"), (light.LightSpan, "end"), (rows, "_one"),
 ]  # fmt: skip
 
 
@@ -543,7 +588,7 @@ def test_a_fault_in_the_hook_itself(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     queries.uninstall()
-    monkeypatch.setattr(instrumentor, "_count_rows", broken)
+    monkeypatch.setattr(rows, "hook", broken)
     queries.install(Settings())
     assert "this version of SQLAlchemy is not one that the toolbar knows" in caplog.text
 
@@ -561,7 +606,7 @@ async def test_concurrent_requests_do_not_mix(
 
     await asyncio.gather(*(asyncio.create_task(handle(number)) for number in range(1, 20)))
     servers = [span for span in told.exported() if span.kind is SpanKind.SERVER]
-    clients = [span for span in told.exported() if span.kind is SpanKind.CLIENT]
+    clients = spans_of(told)
     for server in servers:
         count = server.attributes[semconv.QUERIES_COUNT]
         mine = [span for span in clients if span.context.trace_id == server.context.trace_id]

@@ -55,7 +55,7 @@ async def test_the_sdk_and_an_otlp_file_give_the_same_views(tmp_path: Path) -> N
     direct = _at_one_time(signals.store.get(trace_id))
     from_file = _at_one_time(imported.get(trace_id))
 
-    assert len(direct.spans) == 8
+    assert len(direct.spans) == 9
     assert summarize(direct, options) == summarize(from_file, options)
     assert summarize(direct, options).counts.n_plus_one == 1
     for panel in panels.load():

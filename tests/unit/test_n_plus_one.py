@@ -55,12 +55,12 @@ def test_other_statements_and_other_lines_are_other_groups() -> None:
 
 def test_duplicates_alone_are_no_n_plus_one() -> None:
     detector = Detector(5, 50 * MS)
-    assert not detector.is_duplicate("f", "a:1", 7)
+    assert detector.known("f", "a:1", 7, 7) is None
     for _ in range(20):
         assert detector.observe("f", "a:1", 7, 9 * MS) is None
-    assert detector.is_duplicate("f", "a:1", 7)
-    assert not detector.is_duplicate("f", "a:1", 8)
-    assert not detector.is_duplicate("f", "a:1", None)
+    assert detector.known("f", "a:1", 7, 7) == "duplicate"
+    assert detector.known("f", "a:1", 8, 8) is None
+    assert detector.known("f", "a:1", None, None) is None
     assert detector.warnings == 0
 
 

@@ -13,8 +13,10 @@ from typing import Final
 from . import secrets
 from .sql_fold import Folder
 from .sql_lexer import tokens
+from .sql_paging import Pages
 from .sql_secrets import Masker
 from .sql_shape import Shape
+from .transactions import is_control
 
 MAX_LENGTH: Final = 16_384
 """Characters of a statement that are read and shown; the rest is cut off."""
@@ -47,6 +49,14 @@ class Statement:
     """How many there are."""
     longest_list: int
     """Values of its longest IN list, or rows of its VALUES; 0 when it has none."""
+    transaction: bool
+    """It begins or ends a transaction or a savepoint."""
+    volatile: bool
+    """Asked again it may answer anew with nothing changed by anybody: `nextval`, `random`, a lock."""
+    paging: frozenset[int | str] | None
+    """Placeholders that say which page is wanted, as `sensitive` has them; None when it has no pages."""
+    fixed: tuple[str, ...]
+    """Of one with pages: the literals that stay from page to page."""
 
     @property
     def summary(self) -> str:
@@ -87,12 +97,13 @@ class Statements:
 
     def _read(self, sql: str, mysql: bool) -> Statement:
         cut = sql[:MAX_LENGTH]
-        folder, shape, masker = Folder(), Shape(), Masker(self._is_secret)
+        folder, shape, masker, pages = Folder(), Shape(), Masker(self._is_secret), Pages()
         for token in tokens(cut, mysql):
             masker.take(token)
             if token.kind not in ("space", "comment"):
                 folder.take(token)
                 shape.take(token)
+                pages.take(token)
         folded = folder.text()
         return Statement(
             text=masker.text() + ("…" if len(sql) > MAX_LENGTH else ""),
@@ -104,6 +115,10 @@ class Statements:
             sensitive=masker.sensitive,
             placeholders=folder.placeholders,
             longest_list=folder.longest_list,
+            transaction=is_control(cut),
+            volatile=pages.volatile,
+            paging=pages.placeholders if pages.limited else None,
+            fixed=pages.fixed if pages.limited else (),
         )
 
 

@@ -2,10 +2,14 @@
 
 One rule for the request that runs and for the trace that is read later.
 
-* Statements are alike when their fingerprint and the app's call site are the same. The parent span
-  plays no part: tasks, includes and spans of the app within the loop change nothing.
-* Only statements that read, one at a time: a batch is the cure and not the disease, and so is what an
-  eager loader fetches in chunks (a list of `BULK` values, or marked as an eager load).
+* Statements are alike when their fingerprint and the app's call path are the same: the line that asks,
+  and the lines that led there, as far as they are known. One helper called from two lines is two places,
+  as the statement written out twice would be; a recursion of any depth is one. The parent span plays no
+  part: tasks, includes and spans of the app within the loop change nothing.
+* Only statements that read, one at a time: a batch is the cure and not the disease, and so is what is
+  fetched in chunks: by a list of `BULK` values, by an eager loader, or page by page, where nothing but
+  LIMIT, OFFSET or the key of the last row differs. What answers anew each time (`nextval`, a lock) is
+  not asked twice either.
 * An exact repeat, statement and parameters the same, is a *duplicate*. A group of nothing but
   duplicates is no N+1, however many: the same user is looked up again and again, and the cure is to
   keep the answer. As soon as a second set of parameters appears it is one, and then every execution
@@ -18,18 +22,20 @@ One rule for the request that runs and for the trace that is read later.
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from otel_toolbar import semconv
-from otel_toolbar.model import Span, Trace
+from otel_toolbar.model import Span, Trace, Value
 
 from . import reading
+from .call_path import call_path
 from .fingerprint import Statement, analyze, digest
+from .n_plus_one_fix import Fix, fix_of
 from .secrets import MASK
 
-BULK: Final = 100
+BULK: Final = 20
 """Values of a list from which a statement fetches many at once."""
 
 _MAX_GROUPS, _MAX_SEEN = 2000, 1000
@@ -38,35 +44,57 @@ _MAX_GROUPS, _MAX_SEEN = 2000, 1000
 _WARNINGS = ("count", "duration")
 
 
+Known = Literal["duplicate", "page"]
+"""How a query repeats one before it: it asks the very same, or for another page of the same."""
+
+
 class Repeat(NamedTuple):
     """What is known of a repeated query when it ends."""
 
     group: str
-    """16 hex digits over fingerprint and call site."""
+    """16 hex digits over fingerprint and call path."""
     position: int
     """Among all executions of the group, from 2."""
     rule: str
     """`repeat`, or the threshold that the group has reached by now: `count` or `duration`."""
 
 
+_A_PAGE: Final = "page"
+"""Anchor of a query that is known to read another page."""
+
+
 class _Group:
-    __slots__ = ("count", "distinct", "duration", "id", "rule", "seen")
+    __slots__ = ("anchors", "count", "distinct", "duration", "id", "rule", "seen")
 
     def __init__(self, group: str) -> None:
         self.id = group
         self.count = self.distinct = self.duration = 0
         self.seen: set[Hashable] = set()
+        self.anchors: set[Hashable] = set()
+        """Of statements with pages."""
         self.rule = ""
 
-    def add(self, identity: Hashable | None, duration: int) -> None:
+    def knows(self, identity: Hashable | None, anchor: Hashable | None) -> Known | None:
+        if identity is None:
+            return None
+        if identity in self.seen:
+            return "duplicate"
+        paged = anchor != identity and (anchor == _A_PAGE or anchor in self.anchors)
+        return "page" if paged else None
+
+    def add(
+        self, identity: Hashable | None, anchor: Hashable | None, duration: int
+    ) -> Known | None:
+        known = self.knows(identity, anchor)
         self.count += 1
         self.duration += duration
-        if identity is None:
+        if known is None:
             self.distinct += 1
-        elif identity not in self.seen:
-            self.distinct += 1
-            if len(self.seen) < _MAX_SEEN:
-                self.seen.add(identity)
+        if identity is not None and known != "duplicate" and len(self.seen) < _MAX_SEEN:
+            self.seen.add(identity)
+            if anchor != identity:
+                self.anchors.add(anchor)
+        return known
 
 
 class Detector:
@@ -82,36 +110,56 @@ class Detector:
         self._duration = duration
         self._groups: dict[tuple[str, str], _Group] = {}
 
-    def is_duplicate(self, fingerprint: str, call_site: str, identity: Hashable | None) -> bool:
-        """True when the same statement has ended with the same parameters, from the same place."""
-        group = self._groups.get((fingerprint, call_site))
-        return group is not None and identity is not None and identity in group.seen
+    def known(
+        self,
+        fingerprint: str,
+        call_path: str,
+        identity: Hashable | None,
+        anchor: Hashable | None,
+    ) -> Known | None:
+        """How a query repeats one that has ended, from the same place; arguments as for `observe`."""
+        group = self._groups.get((fingerprint, call_path))
+        return None if group is None else group.knows(identity, anchor)
 
     def observe(
-        self, fingerprint: str, call_site: str, identity: Hashable | None, duration: int
+        self,
+        fingerprint: str,
+        call_path: str,
+        identity: Hashable | None,
+        duration: int,
+        anchor: Hashable | None = None,
     ) -> Repeat | None:
-        """Take a query that has ended. Returns what to flag it with when it is part of an N+1.
+        """Take a query that has ended. Returns what to flag it with when it is part of an N+1."""
+        return self.judge(fingerprint, call_path, identity, duration, anchor)[1]
+
+    def judge(
+        self,
+        fingerprint: str,
+        call_path: str,
+        identity: Hashable | None,
+        duration: int,
+        anchor: Hashable | None = None,
+    ) -> tuple[Known | None, Repeat | None]:
+        """Take a query that has ended. Returns how it repeats one before it, and as `observe` does.
 
         `identity` is equal for the same statement and parameters, None where that is not known:
-        then it is taken for different. `duration` is in ns.
+        then it is taken for different. `anchor` is equal for all pages of the same list, None where
+        there are no pages. `duration` is in ns.
         """
-        group = self._group(fingerprint, call_site)
-        group.add(identity, duration)
+        group = self._groups.get((fingerprint, call_path)) or self._group(fingerprint, call_path)
+        known = group.add(identity, identity if anchor is None else anchor, duration)
         if group.distinct < 2:
-            return None
+            return known, None
         rule = self._rule(group)
         if rule in _WARNINGS and group.rule not in _WARNINGS:
             self.warnings += 1
         group.rule = rule
-        return Repeat(group.id, group.count, rule)
+        return known, Repeat(group.id, group.count, rule)
 
-    def _group(self, fingerprint: str, call_site: str) -> _Group:
-        key = (fingerprint, call_site)
-        group = self._groups.get(key)
-        if group is None:
-            group = _Group(group_id(fingerprint, call_site))
-            if len(self._groups) < _MAX_GROUPS:
-                self._groups[key] = group
+    def _group(self, fingerprint: str, call_path: str) -> _Group:
+        group = _Group(group_id(fingerprint, call_path))
+        if len(self._groups) < _MAX_GROUPS:
+            self._groups[fingerprint, call_path] = group
         return group
 
     def _rule(self, group: _Group) -> str:
@@ -120,9 +168,9 @@ class Detector:
         return "duration" if group.duration >= self._duration else "repeat"
 
 
-def group_id(fingerprint: str, call_site: str) -> str:
+def group_id(fingerprint: str, call_path: str) -> str:
     """The id that the queries of a group share."""
-    return digest(f"{fingerprint}\n{call_site}")
+    return digest(f"{fingerprint}\n{call_path}")
 
 
 # The trace that is read later.
@@ -133,7 +181,7 @@ class Finding:
     """Queries of one scope that are alike."""
 
     group: str
-    """16 hex digits over fingerprint and call site."""
+    """16 hex digits over fingerprint and call path."""
     scope: Span | None
     """The request, job or message that they belong to; None when no span says."""
     spans: tuple[Span, ...]
@@ -154,6 +202,7 @@ class NPlusOne(Finding):
     """Sets of parameters, as far as they are known."""
     relationship: str
     """`Order.items` when it was lazy loading, else empty."""
+    fix: Fix
 
     @property
     def warning(self) -> bool:
@@ -208,7 +257,9 @@ def _candidates(trace: Trace) -> Iterator[tuple[Span, Statement]]:
         if span.running or span.flag(semconv.DETACHED):
             continue
         statement = read_statement(trace, span)
-        if not is_bulk(span.attributes, statement) and statement.reads_only:
+        if statement.volatile or span.name.startswith(FETCHES):
+            continue
+        if statement.reads_only and not is_bulk(span.attributes, statement):
             yield span, statement
 
 
@@ -222,13 +273,21 @@ def read_statement(trace: Trace, span: Span) -> Statement:
 
 
 _MYSQL = ("mysql", "mariadb")
-_BULK_MARKS = (semconv.DB_OPERATION_BATCH_SIZE, semconv.QUERY_EAGER_LOADED)
+FETCHES = "CURSOR: "
+"""What opentelemetry-instrumentation-asyncpg calls a fetch from the cursor of a query."""
 
 
-def is_bulk(attributes: Container[str], statement: Statement) -> bool:
+def is_bulk(attributes: Mapping[str, Value], statement: Statement) -> bool:
     """True for a statement that fetches for many items at once. `attributes` are its span's."""
-    marked = any(mark in attributes for mark in _BULK_MARKS)
-    return marked or statement.longest_list >= BULK
+    if (
+        statement.longest_list >= BULK
+        or semconv.DB_OPERATION_BATCH_SIZE in attributes
+        or semconv.QUERY_EAGER_LOADED in attributes
+        or semconv.QUERY_FETCH in attributes
+    ):
+        return True
+    listed = attributes.get(semconv.QUERY_LONGEST_LIST)
+    return isinstance(listed, int) and listed >= BULK
 
 
 class _Members:
@@ -252,19 +311,19 @@ class _Scope:
 
     def take(self, span: Span, statement: Statement) -> None:
         fingerprint = reading.text(span, semconv.QUERY_FINGERPRINT) or statement.fingerprint
-        call_site = _call_site(span)
-        identity = _identity(span, statement)
-        again = self._detector.is_duplicate(fingerprint, call_site, identity)
-        if again and _was_judged(span) and not span.flag(semconv.QUERY_DUPLICATE):
+        path = _call_path(span)
+        identity, anchor = _identity(span, statement)
+        known = self._detector.known(fingerprint, path, identity, anchor)
+        if known == "duplicate" and _was_judged(span) and not span.flag(semconv.QUERY_DUPLICATE):
             # Whoever recorded it saw values that are masked here, or two objects' lazy loads.
-            again, identity = False, None
+            known = identity = anchor = None
         repeat = self._detector.observe(
-            fingerprint, call_site, identity, span.duration_at(span.end or span.start)
+            fingerprint, path, identity, span.duration_at(span.end or span.start), anchor
         )
-        members = self._groups.setdefault(group_id(fingerprint, call_site), _Members(call_site))
+        members = self._groups.setdefault(group_id(fingerprint, path), _Members(_call_site(span)))
         members.spans.append(span)
         members.repeat = repeat or members.repeat
-        members.distinct += not again
+        members.distinct += known is None
         members.same.setdefault(span.span_id if identity is None else identity, []).append(span)
 
     def n_plus_one(self) -> Iterator[NPlusOne]:
@@ -279,6 +338,7 @@ class _Scope:
                     members.repeat.rule,
                     members.distinct,
                     _relationship(members.spans),
+                    fix_of(members.spans),
                 )
 
     def duplicates(self) -> Iterator[Duplicates]:
@@ -309,17 +369,39 @@ def _call_site(span: Span) -> str:
     return f"{path}:{line}" if path and line is not None else path
 
 
-def _identity(span: Span, statement: Statement) -> Hashable | None:
-    """Equal for the same statement and parameters; None when the parameters are not all known."""
-    values = tuple(
-        (key, reading.as_text(value))
-        for key, value in sorted(span.below(semconv.DB_QUERY_PARAMETER).items())
-    )
-    if not _was_judged(span):
+def _call_path(span: Span) -> str:
+    stack = reading.text(span, semconv.CODE_STACKTRACE)
+    known = stack and _call_site(span)  # a stack without a place is not one that we have written
+    return call_path(stack.splitlines()) if known else _call_site(span)
+
+
+def _identity(span: Span, statement: Statement) -> tuple[Hashable | None, Hashable | None]:
+    """Equal for the same statement and parameters, and for all pages of the same list.
+
+    None when the parameters are not all known.
+    """
+    named = span.below(semconv.DB_QUERY_PARAMETER)
+    values = tuple((key, reading.as_text(value)) for key, value in sorted(named.items()))
+    judged = _was_judged(span)
+    if not judged:
         more = semconv.QUERY_PARAMETERS_MORE in span.attributes
         if more or (statement.placeholders and not values) or any(map(_is_hidden, values)):
-            return None
-    return reading.statement(span), values
+            return None, None
+    identity = reading.statement(span), values
+    if judged:
+        return identity, _A_PAGE if span.flag(semconv.QUERY_PAGE) else identity
+    return identity, _anchor(named, statement, identity)
+
+
+def _anchor(named: Mapping[str, Value], statement: Statement, identity: Hashable) -> Hashable:
+    if statement.paging is None:
+        return identity
+    stays = tuple(
+        (key, reading.as_text(value))
+        for key, value in sorted(named.items())
+        if key not in statement.paging and not (key.isdecimal() and int(key) in statement.paging)
+    )
+    return "list", statement.fixed, stays
 
 
 def _is_hidden(named: tuple[str, str]) -> bool:

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from otel_toolbar import semconv
 from otel_toolbar.model import Kind, Span, Status, Trace, Value
 
+from .transactions import is_control
+
 Category = Literal["server", "db", "cache", "http", "job", "websocket", "template", "internal"]
 """What kind of work a span is; each has a colour."""
 
@@ -110,24 +112,20 @@ def _by_kind(span: Span) -> Category:
 
 
 def is_query(span: Span) -> bool:
-    """True for what the queries panel shows: a statement, not a connect or a pool wait."""
-    return (
-        category(span) == "db"
-        and bool(statement(span) or operation(span))
-        and not transaction(span)
-    )
+    """True for what the queries panel shows: a statement, not a connect, a pool wait or a COMMIT."""
+    told = statement(span) or operation(span)
+    return category(span) == "db" and bool(told) and not is_control(told)
+
+
+def is_transaction(span: Span) -> bool:
+    """True for what begins or ends a transaction or a savepoint."""
+    return category(span) == "db" and is_control(statement(span) or operation(span))
 
 
 def transaction(span: Span) -> str:
     """BEGIN, COMMIT, ROLLBACK, SAVEPOINT or the like when the span is that and no query."""
     told = operation(span) or statement(span)
-    word = told[:12].split(maxsplit=1)[0].rstrip(";").upper() if told and not told.isspace() else ""
-    return word if word in _TRANSACTIONS else ""
-
-
-_TRANSACTIONS = frozenset(
-    {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"}
-)
+    return told.split(maxsplit=1)[0].rstrip(";").upper() if is_control(told) else ""
 
 
 def queries(trace: Trace) -> tuple[Span, ...]:

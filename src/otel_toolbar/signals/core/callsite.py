@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple
 
+from otel_toolbar.insights.call_path import call_path
 from otel_toolbar.insights.secrets import words
 
 MAX_FRAMES = 20
@@ -71,6 +72,8 @@ class Stack(NamedTuple):
     """`file:line` of the innermost."""
     text: str
     """`code.stacktrace`."""
+    path: str
+    """The same, each line of it once: however deep a recursion is, it is one path."""
     codes: tuple[CodeType, ...]
     """Kept alive, because the stack is known by their ids."""
 
@@ -159,10 +162,12 @@ def _classify(path: str) -> int:
 
 def _learn_stack(key: tuple[int, ...], frames: list[FrameType]) -> Stack:
     places = tuple(map(_place, frames))
+    lines = tuple(map(str, places))
     found = Stack(
         places,
         f"{places[0].file}:{places[0].line}",
-        "\n".join(map(str, places)),
+        "\n".join(lines),
+        call_path(lines),
         tuple(frame.f_code for frame in frames),
     )
     if len(_stacks) >= _MAX_STACKS:

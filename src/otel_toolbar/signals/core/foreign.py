@@ -1,4 +1,5 @@
-"""Keeps secrets out of the spans that others make: frameworks, clients, drivers, the app itself.
+"""Keeps secrets out of the spans that others make, frameworks, clients, drivers, the app itself, and
+lets a subject complete them.
 
 What the conventions give a meaning to is masked: URLs, statements, exceptions and what a status says
 of them. It is done on the span itself, before any exporter sees it.
@@ -13,12 +14,22 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.trace import SpanKind
 
-from otel_toolbar import semconv
+from otel_toolbar import guard, semconv
 from otel_toolbar.insights.fingerprint import Statements
 
 from . import light, masking
 
+Watcher = Callable[[ReadableSpan], "Mapping[str, Any] | None"]
+"""Tells what an ended span lacks; None when it is none of its."""
+
 _statements = Statements(masking.is_secret)
+_watcher: Watcher | None = None
+
+
+def watch(watcher: Watcher | None) -> None:
+    """Name who completes the spans that others make; None for nobody."""
+    global _watcher
+    _watcher = watcher
 
 
 def _statement(given: str) -> str:
@@ -46,7 +57,12 @@ def started(span: Span) -> None:
 def ended(span: ReadableSpan) -> None:
     """Mask what was put on a span later, before it goes on."""
     opened: Any = span
-    masked = dict(_masked(span))
+    masked: dict[str, Any] = dict(_masked(span))
+    if _watcher is not None:
+        try:
+            masked.update(_watcher(span) or {})
+        except Exception:  # what is masked has to be masked
+            guard.failed("completing a span")
     if masked:
         opened._attributes = _replaced(opened._attributes, masked)  # noqa: SLF001
     if span.status.description:
@@ -84,7 +100,7 @@ def _mask_exception(event: Any) -> None:
         event._attributes = _replaced(event._attributes, masked)  # noqa: SLF001
 
 
-def _replaced(attributes: Any, values: Mapping[str, str]) -> BoundedAttributes:
+def _replaced(attributes: Any, values: Mapping[str, Any]) -> BoundedAttributes:
     """A copy with other values: those of an ended span are immutable."""
     copy = BoundedAttributes(attributes={**attributes, **values})
     copy.dropped = attributes.dropped

@@ -68,7 +68,8 @@ def start(
     if record is None or record.server is None:
         tracer = trace.get_tracer(scope.name, scope.version, schema_url=scope.schema_url)
         return tracer.start_span(name, kind=kind, attributes=attributes)
-    parent = trace.get_current_span().get_span_context()
+    above = trace.get_current_span()
+    parent = above.get_span_context()
     links: list[Link] | None = None
     if record.closed:
         attributes[semconv.DETACHED] = True
@@ -77,11 +78,24 @@ def start(
     elif not parent.is_valid:
         parent = cast(SpanContext, record.context)
     span = LightSpan(name, kind, attributes, scope, parent, record, links)
+    span.unit = unit_of(above)
     for processor in record.told_of_starts:
         processor.on_start(cast(Any, span), parent_context=otel_context.get_current())
     if not record.closed:
         record.keep(span)
     return span
+
+
+UNIT = "_otel_toolbar_unit"
+"""Attribute of an SDK span: what `unit_of` tells of it, where that is not 0."""
+
+
+def unit_of(span: Span) -> int:
+    """Id of the job or received message (CONSUMER) that a span is, or is in; 0 when there is none."""
+    if span.__class__ is not LightSpan:  # isinstance is slow for the API's abstract class
+        return getattr(span, UNIT, 0)
+    given = cast(LightSpan, span)
+    return given.context.span_id if given.kind is SpanKind.CONSUMER else given.unit
 
 
 def possible() -> bool:
@@ -112,7 +126,7 @@ class LightSpan(Span):
     __slots__ = (
         "_events", "_links", "_status", "attributes", "context", "end_time",
         "instrumentation_scope", "kind", "limits", "name", "parent", "record", "resource",
-        "start_time",
+        "start_time", "unit",
     )  # fmt: skip
 
     def __init__(
@@ -134,6 +148,8 @@ class LightSpan(Span):
         """Its request; None once the span has been handed on."""
         self.resource = record.resource or Resource.get_empty()
         self.limits = _NO_LIMITS
+        self.unit = 0
+        """See `unit_of`: of the span above."""
         self._links = links
         self._events: list[tuple[str, int, Mapping[str, Any]]] | None = None
         self._status = _UNSET

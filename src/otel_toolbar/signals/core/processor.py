@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
@@ -108,12 +109,13 @@ class ToolbarProcessor(SpanProcessor):
         self._live: dict[int, Span] = {}
         self._draining: set[threading.Thread] = set()
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         try:
             if records.is_excluded():
                 return
             self._remember(span)
             foreign.started(span)
+            _place(span, parent_context)
             record = records.current()
             if record is None:
                 return
@@ -211,6 +213,14 @@ class ToolbarProcessor(SpanProcessor):
         for thread in list(self._draining):
             thread.join(max(0.0, deadline - time.monotonic()))
         return not self._draining
+
+
+def _place(span: Span, context: Context | None) -> None:
+    """Remember which job or message a span is, or is in."""
+    if span.kind is SpanKind.CONSUMER:
+        setattr(span, light.UNIT, span.get_span_context().span_id)
+    elif unit := light.unit_of(trace.get_current_span(context)):
+        setattr(span, light.UNIT, unit)
 
 
 class RecordEverything(Sampler):

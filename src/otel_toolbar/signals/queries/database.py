@@ -1,9 +1,10 @@
-"""Which database an engine talks to, what its statements are, and what its errors are called."""
+"""Which database an engine talks to, and what its statements are."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from otel_toolbar import semconv
 from otel_toolbar.insights.fingerprint import Statement, Statements
@@ -28,16 +29,25 @@ class Database:
     """An engine's database, with the statements that ran there."""
 
     def __init__(self, engine: Any) -> None:
-        self._attributes = _attributes(engine)
-        self._mysql = self._attributes.get(semconv.DB_SYSTEM_NAME) in ("mysql", "mariadb")
+        self._engine = ref(engine)
         self._known: dict[str, Known] = {}
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """What all its spans say. Asked for once connected: only then MariaDB is known from MySQL."""
+        return self.read_attributes()
+
+    def read_attributes(self) -> dict[str, Any]:
+        """The same as known by now."""
+        engine = self._engine()
+        return {} if engine is None else _attributes(engine)
 
     def statement(self, text: str) -> Known:
         """A statement by its text."""
         known = self._known.get(text)
         if known is None:
-            statement = _statements.analyze(text, self._mysql)
-            known = Known(statement, self._attributes | _of_statement(statement))
+            statement = read(text, self.attributes.get(semconv.DB_SYSTEM_NAME, ""))
+            known = Known(statement, self.attributes | of_statement(statement))
             if len(self._known) >= _MAX_STATEMENTS:
                 self._known.clear()
             if len(text) <= len(statement.text):  # of a huge one nothing is kept
@@ -46,15 +56,27 @@ class Database:
 
 
 _databases: WeakKeyDictionary[Any, Database] = WeakKeyDictionary()
+"""By dialect: an engine has one of its own, and shares it with its pool and its copies."""
+
 _statements = Statements(masking.is_secret)
 
 
 def of(engine: Any) -> Database:
     """The database of an engine."""
-    found = _databases.get(engine)
+    found = _databases.get(engine.dialect)
     if found is None:
-        found = _databases[engine] = Database(engine)
+        found = _databases[engine.dialect] = Database(engine)
     return found
+
+
+def of_pool(pool: Any) -> Database | None:
+    """The database that a pool connects to; None before its engine was asked for a connection."""
+    return _databases.get(getattr(pool, "_dialect", None))
+
+
+def read(text: str, system: str) -> Statement:
+    """A statement of a database system, read once."""
+    return _statements.analyze(text, system in ("mysql", "mariadb"))
 
 
 def forget() -> None:
@@ -76,7 +98,8 @@ def _attributes(engine: Any) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _of_statement(statement: Statement) -> dict[str, Any]:
+def of_statement(statement: Statement) -> dict[str, Any]:
+    """What a span says of its statement."""
     # `db.query.text` is not cut at VALUE_LENGTH: half a statement cannot be read or run.
     attributes: dict[str, Any] = {
         semconv.DB_QUERY_TEXT: masking.text(statement.text),
@@ -86,13 +109,3 @@ def _of_statement(statement: Statement) -> dict[str, Any]:
         semconv.DB_COLLECTION_NAME: statement.target,
     }
     return {key: value for key, value in attributes.items() if value}
-
-
-def error_code(error: BaseException) -> str:
-    """The database's own code of an error: SQLSTATE, SQLite's name, or MySQL's number."""
-    for name in ("sqlstate", "pgcode", "sqlite_errorname"):
-        code = getattr(error, name, None)
-        if isinstance(code, str):
-            return code
-    first = error.args[0] if error.args else None
-    return str(first) if isinstance(first, int) else ""

@@ -33,7 +33,7 @@ from otel_toolbar.insights.plans import (
     sqlite,
 )
 
-from . import catalogue, database, kept
+from . import catalogue, errors, kept
 
 STATEMENT_SECONDS = 5
 """Time limit that the database keeps for each statement."""
@@ -375,7 +375,7 @@ def _in_memory(engine: Any) -> bool:
 
 
 def _refused(error: Any) -> Refused:
-    code = database.error_code(error)
+    code = errors.code(error)
     name = type(error).__name__
     codes = {code, *map(str, error.args[:1])}  # MySQL's drivers have a number beside the SQLSTATE
     if codes & _TIMED_OUT:

@@ -1,14 +1,14 @@
 """Listens to every engine of the process: events on the `Engine` class, put in when it is imported.
 
-Nothing is patched but the methods that fetch rows, which are wrapped to count them: there is no event
-for that.
+Where there is no event, methods are wrapped: those that fetch rows, that end transactions, and that make
+connections or hand them out.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 from opentelemetry import context as otel_context
@@ -16,26 +16,18 @@ from opentelemetry import context as otel_context
 from otel_toolbar import guard
 from otel_toolbar.settings import Settings
 
-from . import database
+from . import database, patches, pool, raw, rows, transactions
+from .rows import QUERY
 
 if TYPE_CHECKING:
     from .query import Query
 
 MODULE = "sqlalchemy.engine"
-_QUERY = "_otel_toolbar_query"
-"""Attribute of an ExecutionContext: the query that it runs."""
 
 _SUPPRESSED = "suppress_instrumentation"
-_STRATEGIES = (
-    "CursorFetchStrategy",
-    "BufferedRowCursorFetchStrategy",
-    "FullyBufferedCursorFetchStrategy",
-)
 
 _options: Settings | None = None
 _listening: list[tuple[Any, str, Callable[..., Any]]] = []
-_wrapped: list[tuple[Any, str, Callable[..., Any]]] = []
-"""Methods as they were, by class and name."""
 
 
 @functools.cache
@@ -53,15 +45,15 @@ def install(options: Settings) -> None:
     database.forget()
     if first:
         wrapt.register_post_import_hook(_hook, MODULE)
+        raw.install(options)
 
 
 def uninstall() -> None:
     """Watch none any more, and leave SQLAlchemy as it was."""
     global _options
     _options = None
-    while _wrapped:
-        owner, name, real = _wrapped.pop()
-        setattr(owner, name, real)
+    raw.uninstall()
+    patches.undo()
     if _listening:
         from sqlalchemy import event
 
@@ -85,7 +77,9 @@ def _hook(module: Any) -> None:
             # With retval SQLAlchemy calls it as it is, without a wrapper.
             event.listen(module.Engine, name, listener, **extra)
             _listening.append((module.Engine, name, listener))
-        _count_rows()
+        rows.hook()
+        pool.hook(_options)
+        transactions.hook(_options)
     except Exception as error:
         guard.say_once(
             f"this version of SQLAlchemy is not one that the toolbar knows ({error}); queries are not"
@@ -103,9 +97,16 @@ def _before(
 ) -> tuple[str, Any]:
     try:
         options = _options
-        if options is not None and context is not None and not otel_context.get_value(_SUPPRESSED):
+        if (
+            options is not None
+            and context is not None
+            and not otel_context.get_value(_SUPPRESSED)
+            and not transactions.is_ending(conn)
+        ):
             query = _query_class().start(conn, statement, parameters, context, executemany, options)
-            setattr(context, _QUERY, query)
+            # Of a batch in several statements all rows come together, after the last.
+            query.fetching = executemany and hasattr(context, QUERY)
+            setattr(context, QUERY, query)
     except Exception:
         guard.failed("start of a query")
     return statement, parameters
@@ -113,7 +114,7 @@ def _before(
 
 def _after(_conn: Any, cursor: Any, _text: str, _given: Any, context: Any, _many: bool) -> None:
     try:
-        query: Query | None = getattr(context, _QUERY, None)
+        query: Query | None = getattr(context, QUERY, None)
         if query is not None:
             query.end(cursor)
     except Exception:
@@ -122,46 +123,8 @@ def _after(_conn: Any, cursor: Any, _text: str, _given: Any, context: Any, _many
 
 def _error(raised: Any) -> None:
     try:
-        query: Query | None = getattr(raised.execution_context, _QUERY, None)
+        query: Query | None = getattr(raised.execution_context, QUERY, None)
         if query is not None:
             query.fail(raised.original_exception)
     except Exception:
         guard.failed("error of a query")
-
-
-def _count_rows() -> None:
-    """Wrap the methods through which every row of a result goes."""
-    from sqlalchemy.engine import cursor
-
-    for name in _STRATEGIES:
-        strategy: Any = getattr(cursor, name)
-        for method, count in (("fetchone", _one), ("fetchmany", len), ("fetchall", len)):
-            if method in vars(strategy):
-                real = cast("Callable[..., Any]", vars(strategy)[method])
-                _wrapped.append((strategy, method, real))
-                setattr(strategy, method, _counting(real, count))
-
-
-def _one(row: Any) -> int:
-    return row is not None
-
-
-def _counting(real: Callable[..., Any], count: Callable[[Any], int]) -> Callable[..., Any]:
-    # A plain function: it runs once a row where an app iterates over a Core result.
-    @functools.wraps(real)
-    def fetch(self: Any, result: Any, *args: Any, **kwargs: Any) -> Any:
-        query: Query | None = getattr(result.context, _QUERY, None)
-        if query is None or query.fetching:
-            return real(self, result, *args, **kwargs)
-        query.fetching = True  # one of these methods may call another
-        try:
-            fetched = real(self, result, *args, **kwargs)
-        finally:
-            query.fetching = False
-        try:
-            query.fetched(count(fetched), fetched)
-        except Exception:
-            guard.failed("counting rows")
-        return fetched
-
-    return fetch

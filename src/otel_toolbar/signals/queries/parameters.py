@@ -28,6 +28,9 @@ def described(
     """Add `db.query.parameter.<key>`: by bind name where known, else by index; masked and cut."""
     if not parameters:
         return
+    listed = longest_list(parameters)
+    if listed:
+        attributes[semconv.QUERY_LONGEST_LIST] = listed
     sensitive = statement.sensitive
     prefix, value_of = semconv.DB_QUERY_PARAMETER, masking.value
     for place, (key, value) in enumerate(islice(_named(parameters, context), MAX_PARAMETERS)):
@@ -37,6 +40,28 @@ def described(
             attributes[prefix + key] = value_of(key, value)
     if len(parameters) > MAX_PARAMETERS:
         attributes[semconv.QUERY_PARAMETERS_MORE] = len(parameters) - MAX_PARAMETERS
+
+
+def anchor(statement: Statement, parameters: Any, context: Any, loaded_for: Any) -> int:
+    """Equal for all pages of a list: what `identity` tells, without what says which page.
+
+    The statement has pages, and `identity` could be told.
+    """
+    moves = statement.paging or frozenset()
+    named = enumerate(_named(parameters, context)) if parameters else ()
+    stays = tuple(value for place, (key, value) in named if place not in moves and key not in moves)
+    return identity("page", (*statement.fixed, *stays), loaded_for) or 0
+
+
+def longest_list(parameters: Any) -> int:
+    """Items of the longest list that is bound to one parameter, as for `= ANY(...)`."""
+    values = _values(parameters)
+    if not values or _LISTS.isdisjoint(map(type, values)):
+        return 0
+    return max(len(each) for each in values if type(each) in _LISTS)
+
+
+_LISTS: frozenset[type[Any]] = frozenset({list, tuple, set, frozenset})
 
 
 def identity(text: str, parameters: Any, loaded_for: Any) -> int | None:
@@ -57,6 +82,8 @@ def identity(text: str, parameters: Any, loaded_for: Any) -> int | None:
 
 
 def _values(parameters: Any) -> tuple[Any, ...] | None:
+    if not parameters:
+        return ()
     if type(parameters) is tuple:
         return cast("tuple[Any, ...]", parameters)
     if type(parameters) is dict:
@@ -83,9 +110,18 @@ def _named(parameters: Any, context: Any) -> Iterable[tuple[str, Any]]:
     return zip(names, parameters, strict=True)
 
 
+_NAMES = "_otel_toolbar_names"
+"""Attribute of a compiled statement, which is kept and used again: names of its parameters."""
+
+
 def _bind_names(context: Any) -> Sequence[str]:
     """Names of positional parameters; of an IN list each value has its own."""
-    names: Sequence[str] = getattr(context.compiled, "positiontup", None) or ()
+    compiled = context.compiled
+    names: Sequence[str] | None = getattr(compiled, _NAMES, None)
+    if names is None:
+        names = tuple(getattr(compiled, "positiontup", None) or ())
+        if compiled is not None:
+            setattr(compiled, _NAMES, names)
     # Private, and so only a help: without it the index is the name.
     expanded: Mapping[str, Sequence[str]] = getattr(context, "_expanded_parameters", None) or {}
     if not expanded:
