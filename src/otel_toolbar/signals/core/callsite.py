@@ -86,8 +86,87 @@ def stack() -> Stack | None:
     """
     own, installed = _walk(sys._getframe(1))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     frames = own or installed or _awaiting()
-    if not frames:
-        return None
+    return _known(frames) if frames else None
+
+
+def stack_of(frame: FrameType) -> Stack | None:
+    """The app's frames of a thread that stands at `frame`."""
+    own, installed = _walk(frame, here=False)
+    frames = own or installed
+    return _known(frames) if frames else None
+
+
+def caller() -> Place | None:
+    """The line of the app's that called; else that of the framework that did. None without either."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    outside: FrameType | None = None
+    kinds = _kinds
+    for _ in range(MAX_DEPTH):
+        if frame is None:
+            break
+        file = frame.f_code.co_filename
+        kind = kinds.get(file)
+        if kind is None:
+            kind = kind_of(file)
+        if kind == APP:
+            return place_of(frame)
+        if kind == EDGE and frame.f_code.co_name != "run_in_executor":
+            break
+        if outside is None and _is_framework(file):
+            outside = frame
+        frame = frame.f_back
+    return None if outside is None else place_of(outside)
+
+
+def library_of(frame: FrameType | None) -> Place | None:
+    """The innermost line that is not ours, for a thread that runs nothing of the app's."""
+    for _ in range(MAX_DEPTH):
+        if frame is None or kind_of(frame.f_code.co_filename) == EDGE:
+            break
+        if not frame.f_code.co_filename.replace("\\", "/").startswith(_OURS):
+            return place_of(frame)
+        frame = frame.f_back
+    return None
+
+
+def is_of_the_app(place: Place | None) -> bool:
+    """True when that is a line of the app's own code."""
+    return place is not None and kind_of(place.file) == APP
+
+
+_frameworks: dict[str, bool] = {}
+
+
+def _is_framework(file: str) -> bool:
+    """An installed package that does something: not the standard library, anyio or ours."""
+    known = _frameworks.get(file)
+    if known is None:
+        path = file.replace("\\", "/")
+        known = (
+            any(site in path for site in _SITES)
+            and "/anyio/" not in path
+            and not path.startswith(_OURS)
+        )
+        _frameworks[file] = known
+    return known
+
+
+_places: dict[tuple[int, int], tuple[Place, CodeType]] = {}
+"""By the code's id, which is kept alive: hashing a code object takes longer than all the rest."""
+
+
+def place_of(frame: FrameType) -> Place:
+    """The line at which a frame stands; lines are looked up the first time."""
+    key = (id(frame.f_code), frame.f_lasti)
+    found = _places.get(key)
+    if found is None:
+        if len(_places) >= _MAX_STACKS:
+            _places.clear()
+        found = _places[key] = _place(frame), frame.f_code
+    return found[0]
+
+
+def _known(frames: list[FrameType]) -> Stack:
     key: list[int] = []
     for frame in frames:
         key += (id(frame.f_code), frame.f_lasti)
@@ -95,12 +174,15 @@ def stack() -> Stack | None:
     return _stacks.get(known) or _learn_stack(known, frames)
 
 
-def _walk(start: FrameType) -> tuple[list[FrameType], list[FrameType]]:
-    """The app's frames from `start` outward, and those of packages that are no framework."""
+def _walk(start: FrameType, *, here: bool = True) -> tuple[list[FrameType], list[FrameType]]:
+    """The app's frames from `start` outward, and those of packages that are no framework.
+
+    `here` False for another thread's: which greenlets wait there cannot be asked.
+    """
     own: list[FrameType] = []
     installed: list[FrameType] = []
     kinds = _kinds
-    greenlets: Iterator[FrameType] | None = None
+    greenlets: Iterator[FrameType] | None = None if here else iter(())
     frame: FrameType | None = start
     for _ in range(MAX_DEPTH):
         file = frame.f_code.co_filename
