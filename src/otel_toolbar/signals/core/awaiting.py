@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NamedTuple
 
+from . import steps
 from .callsite import APP, MAX_DEPTH, Place, kind_of, place_of
 
 DATABASE = "database"
@@ -120,8 +121,8 @@ def _future(future: Any) -> str:
     if future is None:
         return "asyncio.sleep(0)"
     if hasattr(future, "get_coro"):
-        coro = None if future.done() else future.get_coro()
-        return f"task {getattr(coro, '__qualname__', None) or future.get_name()}"
+        work = steps.work_of(future)
+        return f"task {(work and work.label) or future.get_name()}"
     if type(future).__name__ == "_GatheringFuture":
         return "asyncio.gather"
     return type(future).__name__

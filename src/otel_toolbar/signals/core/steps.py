@@ -12,6 +12,7 @@ done with what is seen is the business of an `Observer`; without one no loop is 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import threading
 import time
@@ -40,8 +41,8 @@ class Work:
     """What one task did on its loop, in ns. It refers to no task, coroutine or frame."""
 
     __slots__ = (
-        "account", "below", "busy", "created", "first", "grain", "last", "name", "nested", "parts",
-        "place", "queued", "span", "steps",
+        "account", "below", "busy", "created", "first", "grain", "label", "last", "name", "nested",
+        "parts", "place", "queued", "span", "steps",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -49,7 +50,9 @@ class Work:
         """Of the request that it works for, in the observer's keeping."""
         self.span: Any = None
         self.name: str | None = None
-        """Of the task, where it matters: for a blocking call."""
+        """Of the task, once it has ended."""
+        self.label: str | None = None
+        """Of its coroutine."""
         self.place: Any = None
         """Where it was created."""
         self.created = clock()
@@ -69,7 +72,7 @@ class Observer(Protocol):
     """Who is told of what happens, on the loop's thread and in the task's context. It must not raise."""
 
     long_wait: int
-    """ns of a wait from which on `waited` is told."""
+    """ns from a step's end until the task could go on, from which on `waited` is told."""
     blocking: int
     """ns of a step from which on `blocked` is told."""
 
@@ -92,7 +95,7 @@ class Observer(Protocol):
         ...
 
     def waited(self, work: Work, task: Any, ready: int, now: int) -> None:
-        """The task stands at its await still, since `work.last`."""
+        """The task stands at its await still, since `work.last`; it could go on since `ready`."""
         ...
 
     def blocked(self, watch: Watch, work: Work | None, what: Any, since: int, until: int) -> None:
@@ -216,7 +219,6 @@ def current_work(watch: Watch) -> Work | None:
     work = work_of(task)
     if work is None:
         work = Work()
-        work.name = task.get_name()
         setattr(task, WORK, work)
     return work
 
@@ -331,7 +333,7 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
         last = work.last
         if last:
             work.queued += start - ready
-            if start - last > long_wait and work.account is not None:
+            if ready - last > long_wait and work.account is not None:
                 try:
                     observer.waited(work, task, ready, start)
                 except Exception:
@@ -427,21 +429,26 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
         try:
             return real_create_task(coro, **kwargs)
         finally:
-            work.last = clock()
-            took = work.last - start
-            work.first, work.steps = start, 1
-            own = work.busy = took - work.nested
-            work.below, work.nested = work.nested, 0
-            if work.account is not None:
-                work.account.busy += own
-            if work.parts is not None:
-                work.parts.append(took)
             watch.work = outer
+            took = clock() - start
             if outer is not None:
                 outer.nested += took  # an eager child's time is not its parent's
+            _began_eagerly(work, coro, start, took)
 
     watch.call_soon, watch.create_task = call_soon, create_task
     loop.call_soon, loop.create_task = call_soon, create_task
+
+
+def _began_eagerly(work: Work, coro: Any, start: int, took: int) -> None:
+    """Count the first step of a task that has run already; a factory need not have run it."""
+    own = took - work.nested
+    if work.account is not None:
+        work.account.busy += own
+    if inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) != inspect.CORO_CREATED:
+        work.first, work.last, work.steps = start, start + took, 1
+        work.busy, work.below, work.nested = own, work.nested, 0
+        if work.parts is not None:
+            work.parts.append(took)
 
 
 def _creating(observer: Observer, coro: Any, name: Any) -> Work | None:
@@ -471,6 +478,8 @@ def _found(observer: Observer, task: Any) -> Work:
 
 def _callback(watch: Watch, callback: Any) -> Any:
     try:
+        if inspect.iscoroutinefunction(callback):
+            return callback  # asyncio refuses it in debug mode
         return Callback(watch, callback)
     except Exception:
         guard.failed("callback of a request")

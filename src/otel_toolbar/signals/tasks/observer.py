@@ -117,7 +117,7 @@ class TaskObserver:
             return None
         account: Account = record.account
         work = Work()
-        work.account, work.place = account, place
+        work.account, work.place, work.label = account, place, name
         if not record.closed:
             account.tasks += 1
         if account.may_have_span(record):
@@ -162,7 +162,7 @@ class TaskObserver:
         account: Account = work.account
         if account.handler is work or not callsite.is_of_the_app(work.place):
             account.waits[target] = account.waits.get(target, 0) + now - work.last
-        if now - work.last >= self._await_threshold:
+        if ready - work.last >= self._await_threshold:
             spans.put_await(place, target, work, ready, now)
 
     def blocked(self, watch: Watch, work: Work | None, what: Any, since: int, until: int) -> None:
@@ -172,10 +172,9 @@ class TaskObserver:
             return
         state = cast(LoopState, watch.extra)
         facts = blocking.judged(state.seen, since, until, self.blocking)
-        if work is None or work.span is None:
+        name = work.label if work is not None else None
+        if name is None:
             name = spans.coroutine_name(what if work is None else what.get_coro())
-        else:
-            name = str(work.span.name).removeprefix("task ")
         if work is not None:
             facts[semconv.ASYNCIO_TASK_NAME] = what.get_name()
         spans.put_blocking(

@@ -16,7 +16,7 @@ def of_task(work: Work, until: int | None = None) -> list[int]:
 
 
 def of_handler(work: Work, offset: int, running: int, now: int) -> list[int]:
-    """The timeline of a handler: `offset` of its first step came before, `running` of the last one is over."""
+    """The timeline of a handler: `offset` of its first step came before; the last has run `running`."""
     parts = list(work.parts or ())
     if running:
         if parts:
