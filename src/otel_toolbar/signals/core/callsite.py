@@ -47,6 +47,9 @@ _STDLIB = tuple({_paths["stdlib"], _paths["platstdlib"]})
 _SITES = ("/site-packages/", "/dist-packages/")
 _OURS = __file__.replace("\\", "/").rpartition("/signals/")[0] + "/"
 _EDGES = ("/asyncio/events.py", "/asyncio/base_events.py", "/asyncio/runners.py", "/threading.py")
+_EDGES_OF_OURS = (_OURS + "signals/server/", _OURS + "signals/core/steps.py")
+_WITHIN = frozenset({"run_in_executor", "create_task", "maybe_eager", "_creating", "call_soon"})
+"""Functions of these that are called by the app, not by the loop."""
 _TEMPLATE = "<template>"
 """File name of a Jinja2 template that comes from no file."""
 
@@ -110,7 +113,7 @@ def caller() -> Place | None:
             kind = kind_of(file)
         if kind == APP:
             return place_of(frame)
-        if kind == EDGE and frame.f_code.co_name != "run_in_executor":
+        if kind == EDGE and frame.f_code.co_name not in _WITHIN:
             break
         if outside is None and _is_framework(file):
             outside = frame
@@ -121,7 +124,9 @@ def caller() -> Place | None:
 def library_of(frame: FrameType | None) -> Place | None:
     """The innermost line that is not ours, for a thread that runs nothing of the app's."""
     for _ in range(MAX_DEPTH):
-        if frame is None or kind_of(frame.f_code.co_filename) == EDGE:
+        if frame is None:
+            break
+        if kind_of(frame.f_code.co_filename) == EDGE and frame.f_code.co_name not in _WITHIN:
             break
         if not frame.f_code.co_filename.replace("\\", "/").startswith(_OURS):
             return place_of(frame)
@@ -193,7 +198,7 @@ def _walk(start: FrameType, *, here: bool = True) -> tuple[list[FrameType], list
             own.append(frame)
         elif kind == PACKAGE:
             installed.append(frame)
-        elif kind == EDGE:
+        elif kind == EDGE and frame.f_code.co_name not in _WITHIN:
             break
         frame = frame.f_back
         if frame is None:
@@ -228,7 +233,7 @@ def _classify(path: str) -> int:
     if path == _TEMPLATE:
         return APP
     if path.startswith(_OURS):
-        return EDGE if path.startswith(_OURS + "signals/server/") else LIBRARY
+        return EDGE if path.startswith(_EDGES_OF_OURS) else LIBRARY
     for site in _SITES:
         if site in path:
             package = path.rpartition(site)[2].partition("/")[0].removesuffix(".py")

@@ -67,4 +67,4 @@ def _cause(wall: int, threshold: int, cpu: int, stolen: int, collecting: int) ->
         return "machine"  # with a CPU of its own it would not have been too long
     if collecting * 2 >= wall:
         return "gc"
-    return "cpu" if cpu * 2 >= wall else "sleep"
+    return "cpu" if cpu >= wall - cpu - stolen else "sleep"
