@@ -2,8 +2,8 @@
 
     taskset -c 0 python bench/tasks.py [uvloop]
 
-CPU time of the process, medians of rounds in which the two sides take turns. A task is one that sleeps once and is gathered, with
-its span, its creation site and the conversion that a look at the trace would make.
+CPU time of the process, medians of rounds in which the two sides take turns. A task is one that sleeps
+once and is gathered, with its span, its creation site and the conversion that the store makes.
 """
 
 from __future__ import annotations

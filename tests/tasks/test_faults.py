@@ -86,7 +86,7 @@ async def program() -> list[Any]:
     cancelled.cancel()
     seen.append([type(r).__name__ for r in await asyncio.gather(cancelled, return_exceptions=True)])
     try:
-        loop.create_task(42)  # type: ignore[arg-type]
+        await loop.create_task(42)  # type: ignore[arg-type]
     except TypeError as error:
         seen.append(str(error))
     return seen

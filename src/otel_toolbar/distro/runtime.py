@@ -28,7 +28,7 @@ from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
 from otel_toolbar.wire import packed
 
-SIGNALS = ("queries", "logs", "loads")
+SIGNALS = ("queries", "tasks", "logs", "loads")
 """What the setting `SIGNALS` chooses from."""
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})

@@ -99,24 +99,28 @@ def stack_of(frame: FrameType) -> Stack | None:
     return _known(frames) if frames else None
 
 
-def caller() -> Place | None:
-    """The line of the app's that called; else that of the framework that did. None without either."""
+def caller(*, through_frameworks: bool = False) -> Place | None:
+    """The line that called: the app's, or a framework's that acts for itself. None without either.
+
+    `through_frameworks`: what a framework does in a function that the app calls is the app's doing.
+    """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     outside: FrameType | None = None
-    kinds = _kinds
     for _ in range(MAX_DEPTH):
         if frame is None:
             break
         file = frame.f_code.co_filename
-        kind = kinds.get(file)
+        kind = _kinds.get(file)
         if kind is None:
             kind = kind_of(file)
         if kind == APP:
             return place_of(frame)
         if kind == EDGE and frame.f_code.co_name not in _WITHIN:
             break
-        if outside is None and _is_framework(file):
+        if outside is None and _is_installed(file):
             outside = frame
+            if kind == LIBRARY and not through_frameworks:
+                break
         frame = frame.f_back
     return None if outside is None else place_of(outside)
 
@@ -139,12 +143,12 @@ def is_of_the_app(place: Place | None) -> bool:
     return place is not None and kind_of(place.file) == APP
 
 
-_frameworks: dict[str, bool] = {}
+_installed: dict[str, bool] = {}
 
 
-def _is_framework(file: str) -> bool:
+def _is_installed(file: str) -> bool:
     """An installed package that does something: not the standard library, anyio or ours."""
-    known = _frameworks.get(file)
+    known = _installed.get(file)
     if known is None:
         path = file.replace("\\", "/")
         known = (
@@ -152,7 +156,7 @@ def _is_framework(file: str) -> bool:
             and "/anyio/" not in path
             and not path.startswith(_OURS)
         )
-        _frameworks[file] = known
+        _installed[file] = known
     return known
 
 

@@ -95,7 +95,7 @@ class Work:
         self._context = _context_of(function)
         name = _name(function)
         attributes: dict[str, Any] = {}
-        spans.put_place(attributes, callsite.caller())
+        spans.put_place(attributes, callsite.caller(through_frameworks=True))
         self.span: Span = light.start(f"thread {name}", SpanKind.INTERNAL, attributes, spans.SCOPE)
         account.threads.add(self)
 
