@@ -52,8 +52,17 @@ MODULES = [
     "test_waitfor",
 ]
 
-ANYIO = """test_taskgroups.py test_synchronization.py test_to_thread.py test_from_thread.py test_eventloop.py
-    test_lowlevel.py test_futures.py test_debugging.py streams/test_memory.py""".split()
+ANYIO = [
+    "test_taskgroups.py",
+    "test_synchronization.py",
+    "test_to_thread.py",
+    "test_from_thread.py",
+    "test_eventloop.py",
+    "test_lowlevel.py",
+    "test_futures.py",
+    "test_debugging.py",
+    "streams/test_memory.py",
+]
 EXPECTED: dict[str, str] = {}
 """Tests whose outcome differs, by the end of their id, and why that is right."""
 

@@ -379,11 +379,11 @@ def test_times_of_a_task(loop: str) -> None:
     facts = task.attributes
     assert facts["asyncio.task.steps"] == 4
     assert facts["asyncio.task.cpu.duration"] >= 0.012
-    assert facts["asyncio.task.wait.duration"] >= 0.017
+    assert facts["asyncio.task.wait.duration"] >= 0.014
     timeline = facts["asyncio.task.timeline"]
     assert len(timeline) == 7
-    assert all(part >= 4000 for part in timeline[:6:2])
-    assert all(part >= 5500 for part in timeline[1::2])
+    assert all(part >= 3900 for part in timeline[:6:2])
+    assert all(part >= 4500 for part in timeline[1::2])
     assert sum(timeline) / 1e6 == pytest.approx(
         facts["asyncio.task.cpu.duration"] + facts["asyncio.task.wait.duration"], abs=0.001
     )
@@ -392,9 +392,9 @@ def test_times_of_a_task(loop: str) -> None:
     )
     server = one(spans, "GET").attributes
     assert server["toolbar.event_loop.running"] >= 0.012
-    assert server["toolbar.event_loop.waiting"] >= 0.029
-    assert server["toolbar.event_loop.idle"] >= 0.017
-    assert server["asyncio.task.timeline"][1] >= 29000, "the handler waited"
+    assert server["toolbar.event_loop.waiting"] >= 0.026
+    assert server["toolbar.event_loop.idle"] >= 0.014
+    assert server["asyncio.task.timeline"][1] >= 26000, "the handler waited"
 
 
 @loops
@@ -659,3 +659,18 @@ def test_what_others_have_put_over_us_stays() -> None:
         assert seen
 
     run(main)
+
+
+def test_a_loop_is_let_go() -> None:
+    async def handler() -> None:
+        await asyncio.create_task(leaf())
+
+    with observed():
+        loop = asyncio.SelectorEventLoop()
+        gone = weakref.ref(loop)
+        loop.run_until_complete(serve(handler))
+        loop.close()
+        del loop
+        gc.collect()
+        assert gone() is None
+        assert steps.watches() == []

@@ -33,6 +33,9 @@ clock = time.perf_counter_ns
 WORK = "_otel_toolbar_work"
 """Attribute of a task: its `Work`, which goes with it."""
 
+_OF = "_otel_toolbar_watch"
+"""Attribute of our methods: the watch. The watch must not hold them, for they hold the loop."""
+
 MAX_PARTS = 512
 """Parts of a timeline before the observer is asked to shorten it."""
 
@@ -149,8 +152,6 @@ class Watch:
         self.extra: Any = None
         """The observer's."""
         self.on = True
-        self.call_soon: Any = None
-        self.create_task: Any = None
 
 
 _observer: Observer | None = None
@@ -244,9 +245,8 @@ def unwatch(loop: asyncio.AbstractEventLoop) -> None:
     watch.on = False
     own = vars(loop)
     for name in ("call_soon", "create_task"):
-        if own.get(name) is getattr(watch, name):
+        if getattr(own.get(name), _OF, None) is watch:
             delattr(loop, name)
-    watch.call_soon = watch.create_task = None
 
 
 # The task's two callbacks: of the C task, and of the Python one, which subclasses may come from.
@@ -435,7 +435,8 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
                 outer.nested += took  # an eager child's time is not its parent's
             _began_eagerly(work, coro, start, took)
 
-    watch.call_soon, watch.create_task = call_soon, create_task
+    for method in (call_soon, create_task):
+        setattr(method, _OF, watch)
     loop.call_soon, loop.create_task = call_soon, create_task
 
 

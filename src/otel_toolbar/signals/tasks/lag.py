@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from otel_toolbar import guard
 from otel_toolbar.signals.core import steps
@@ -23,7 +23,7 @@ class Lag:
         self._watch = watch
         self._interval = interval
         self.active: set[Account] = set()
-        self._timer: Any = None
+        self._ticking = False  # the timer itself would keep the loop
         self._due = 0
         self._count = self._total = 0
         self._peaks: list[tuple[int, int]] = []
@@ -42,7 +42,7 @@ class Lag:
         if not self.active:
             self._peaks.clear()
         self.active.add(account)
-        if self._timer is None:
+        if not self._ticking:
             self._wait()
 
     def part(self, account: Account) -> None:
@@ -55,13 +55,12 @@ class Lag:
             return
         self._due = steps.clock() + self._interval
         # A context of its own: the timer belongs to no request.
-        self._timer = loop.call_later(
-            self._interval / 1e9, self._tick, context=contextvars.Context()
-        )
+        loop.call_later(self._interval / 1e9, self._tick, context=contextvars.Context())
+        self._ticking = True
 
     def _tick(self) -> None:
         try:
-            self._timer = None
+            self._ticking = False
             now = steps.clock()
             self._add(now, max(0, now - self._due))
             if self.active and self._watch.on:

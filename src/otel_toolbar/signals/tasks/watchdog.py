@@ -94,7 +94,8 @@ class Watchdog:
     def watch(self, watch: steps.Watch) -> Seen:
         """See a further loop; to be called in its thread."""
         seen = Seen(watch)
-        self._seen = [each for each in self._seen if each.watch.on] + [seen]
+        there = [each for each in self._seen if each.watch.on and each.watch.loop() is not None]
+        self._seen = [*there, seen]
         return seen
 
     def wake(self) -> None:
@@ -129,4 +130,7 @@ class Watchdog:
         return self._any_active()
 
     def _any_active(self) -> bool:
-        return any(seen.watch.on and seen.watch.extra.lag.active for seen in self._seen)
+        return any(
+            seen.watch.on and seen.watch.extra.lag.active and seen.watch.loop() is not None
+            for seen in self._seen
+        )
