@@ -10,7 +10,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from otel_toolbar import semconv
-from otel_toolbar.signals.core import callsite, light, steps
+from otel_toolbar.signals.core import callsite, exceptions, light, steps
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.callsite import Place
 from otel_toolbar.version import VERSION
@@ -98,9 +98,9 @@ class Later:
 
 def put_error(span: Span, error: BaseException | None) -> None:
     if error is not None:
-        span.set_attribute(semconv.ERROR_TYPE, light.exception_type(type(error)))
+        span.set_attribute(semconv.ERROR_TYPE, exceptions.type_name(type(error)))
         span.set_status(StatusCode.ERROR)
-        light.record_exception(span, error)
+        exceptions.record(span, error)
 
 
 # Awaits.
