@@ -479,8 +479,9 @@ def _found(observer: Observer, task: Any) -> Work:
 
 def _callback(watch: Watch, callback: Any) -> Any:
     try:
-        if inspect.iscoroutinefunction(callback):
-            return callback  # asyncio refuses it in debug mode
+        # asyncio refuses those in debug mode; Python 3.10 still has generators for coroutines.
+        if inspect.iscoroutinefunction(callback) or hasattr(callback, "_is_coroutine"):
+            return callback
         return Callback(watch, callback)
     except Exception:
         guard.failed("callback of a request")
