@@ -69,7 +69,7 @@ async def request(what: object, converted: list[float]) -> float:
 
 async def main() -> None:
     provider = TracerProvider(sampler=ALWAYS_ON)
-    provider.add_span_processor(ToolbarProcessor(lambda _spans: None))
+    provider.add_span_processor(ToolbarProcessor(lambda *_: None))
     trace.set_tracer_provider(provider)
     kind = type(asyncio.get_running_loop()).__module__.partition(".")[0]
     for name, what in (("step", a_step), ("task", a_task)):
