@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
+ANYIO := 4.16.0
 
-.PHONY: demo test test-fast test-versions check format docs bench clean
+.PHONY: demo test test-fast test-versions test-asyncio check format docs bench clean
 
 demo: $(VENV)/.demo  ## Run the example shop with the toolbar and print its URL
 	@$(BIN)/python examples/demo.py --port $(PORT)
@@ -20,6 +21,13 @@ test-fast: $(VENV)/.test  ## Unit tests, with few generated examples
 
 test-versions: $(VENV)/.test  ## Unit tests on the lowest and the highest Python present
 	$(BIN)/python tests/versions.py
+
+test-asyncio: $(VENV)/.test  ## CPython's own asyncio tests and anyio's, with every task watched
+	$(BIN)/python tests/tasks/cpython.py
+	$(BIN)/python -m pip install --quiet --group anyio-tests
+	$(BIN)/python -m pip download --quiet --no-deps --no-binary anyio --dest build anyio==$(ANYIO)
+	tar -xzf build/anyio-$(ANYIO).tar.gz -C build
+	$(BIN)/python tests/tasks/cpython.py --anyio build/anyio-$(ANYIO)
 
 check: $(VENV)/.check  ## Format, lint, types, layers, generated docs
 	$(BIN)/ruff format --check .

@@ -194,6 +194,16 @@ class Settings:
     n_plus_one_duration: int = _setting(50, _number, "ms together at which two of them do.")
     slow_query: int = _setting(100, _number, "ms from which a query is marked slow.")
     slow_request: int = _setting(500, _number, "ms from which a request is marked slow.")
+    max_tasks: int = _setting(
+        1000, _positive, "asyncio tasks of a request that get a span; the rest is counted."
+    )
+    await_threshold: int = _setting(10, _positive, "ms from which an await is a span.")
+    blocking_threshold: int = _setting(
+        100, _positive, "ms from which holding up the event loop is a blocking call."
+    )
+    lag_interval: int = _setting(
+        10, _positive, "ms between two looks at the event loop's lag, while requests run."
+    )
     editor: str = _setting(
         "vscode",
         _editor,

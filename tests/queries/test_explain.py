@@ -241,8 +241,8 @@ def test_it_leaves_no_trace(
     caplog.set_level("DEBUG")
     ask(shop, "SELECT * FROM customers WHERE name = :n", n=CANARY)
     spans = told.exported()
-    of_the_app = ["SELECT customers", "ROLLBACK"]
-    assert [span.name for span in spans if span.kind is SpanKind.CLIENT] == of_the_app
+    names = [span.name for span in spans if span.kind is SpanKind.CLIENT]
+    assert [name for name in names if name != "ROLLBACK"] == ["SELECT customers"]
     assert "EXPLAIN" not in repr([dict(span.attributes or {}) for span in spans])
     assert CANARY not in caplog.text
 

@@ -28,7 +28,7 @@ from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
 from otel_toolbar.wire import packed
 
-SIGNALS = ("queries", "logs", "loads")
+SIGNALS = ("queries", "tasks", "logs", "loads")
 """What the setting `SIGNALS` chooses from."""
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
@@ -135,7 +135,7 @@ def warn_of(complaints: Sequence[str]) -> None:
 
 
 def _hook_in(runtime: Runtime) -> None:
-    from otel_toolbar.signals import frameworks, logs, queries
+    from otel_toolbar.signals import frameworks, logs, queries, tasks
 
     from . import exporters, providers, servers
 
@@ -155,16 +155,19 @@ def _hook_in(runtime: Runtime) -> None:
             queries.loads.install()
     if "logs" in wanted:
         logs.install()
+    if "tasks" in wanted:
+        tasks.install(options)
     frameworks.install()
 
 
 def _hook_out() -> None:
     """Take out what would emit spans of its own. The other hooks look at `enabled`, or only pass on."""
-    from otel_toolbar.signals import logs, queries
+    from otel_toolbar.signals import logs, queries, tasks
 
     queries.uninstall()
     queries.loads.uninstall()
     logs.uninstall()
+    tasks.uninstall()
 
 
 def _forked() -> None:

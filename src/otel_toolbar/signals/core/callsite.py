@@ -48,6 +48,9 @@ _STDLIB = tuple({_paths["stdlib"], _paths["platstdlib"]})
 _SITES = ("/site-packages/", "/dist-packages/")
 _OURS = __file__.replace("\\", "/").rpartition("/signals/")[0] + "/"
 _EDGES = ("/asyncio/events.py", "/asyncio/base_events.py", "/asyncio/runners.py", "/threading.py")
+_EDGES_OF_OURS = (_OURS + "signals/server/", _OURS + "signals/core/steps.py")
+_WITHIN = frozenset({"run_in_executor", "create_task", "maybe_eager", "_creating", "call_soon"})
+"""Functions of these that are called by the app, not by the loop."""
 _TEMPLATE = "<template>"
 """File name of a Jinja2 template that comes from no file."""
 
@@ -89,8 +92,93 @@ def stack() -> Stack | None:
     """
     own, installed = _walk(sys._getframe(1))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     frames = own or installed or _awaiting()
-    if not frames:
-        return None
+    return _known(frames) if frames else None
+
+
+def stack_of(frame: FrameType) -> Stack | None:
+    """The app's frames of a thread that stands at `frame`."""
+    own, installed = _walk(frame, here=False)
+    frames = own or installed
+    return _known(frames) if frames else None
+
+
+def caller(*, through_frameworks: bool = False) -> Place | None:
+    """The line that called: the app's, or a framework's that acts for itself. None without either.
+
+    `through_frameworks`: what a framework does in a function that the app calls is the app's doing.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    outside: FrameType | None = None
+    for _ in range(MAX_DEPTH):
+        if frame is None:
+            break
+        file = frame.f_code.co_filename
+        kind = _kinds.get(file)
+        if kind is None:
+            kind = kind_of(file)
+        if kind == APP:
+            return place_of(frame)
+        if kind == EDGE and frame.f_code.co_name not in _WITHIN:
+            break
+        if outside is None and _is_installed(file):
+            outside = frame
+            if kind == LIBRARY and not through_frameworks:
+                break
+        frame = frame.f_back
+    return None if outside is None else place_of(outside)
+
+
+def library_of(frame: FrameType | None) -> Place | None:
+    """The innermost line that is not ours, for a thread that runs nothing of the app's."""
+    for _ in range(MAX_DEPTH):
+        if frame is None:
+            break
+        if kind_of(frame.f_code.co_filename) == EDGE and frame.f_code.co_name not in _WITHIN:
+            break
+        if not frame.f_code.co_filename.replace("\\", "/").startswith(_OURS):
+            return place_of(frame)
+        frame = frame.f_back
+    return None
+
+
+def is_of_the_app(place: Place | None) -> bool:
+    """True when that is a line of the app's own code."""
+    return place is not None and kind_of(place.file) == APP
+
+
+_installed: dict[str, bool] = {}
+
+
+def _is_installed(file: str) -> bool:
+    """An installed package that does something: not the standard library, anyio or ours."""
+    known = _installed.get(file)
+    if known is None:
+        path = file.replace("\\", "/")
+        known = (
+            any(site in path for site in _SITES)
+            and "/anyio/" not in path
+            and not path.startswith(_OURS)
+        )
+        _installed[file] = known
+    return known
+
+
+_places: dict[tuple[int, int], tuple[Place, CodeType]] = {}
+"""By the code's id, which is kept alive: hashing a code object takes longer than all the rest."""
+
+
+def place_of(frame: FrameType) -> Place:
+    """The line at which a frame stands; lines are looked up the first time."""
+    key = (id(frame.f_code), frame.f_lasti)
+    found = _places.get(key)
+    if found is None:
+        if len(_places) >= _MAX_STACKS:
+            _places.clear()
+        found = _places[key] = _place(frame), frame.f_code
+    return found[0]
+
+
+def _known(frames: list[FrameType]) -> Stack:
     key: list[int] = []
     for frame in frames:
         key += (id(frame.f_code), frame.f_lasti)
@@ -98,12 +186,15 @@ def stack() -> Stack | None:
     return _stacks.get(known) or _learn_stack(known, frames)
 
 
-def _walk(start: FrameType) -> tuple[list[FrameType], list[FrameType]]:
-    """The app's frames from `start` outward, and those of packages that are no framework."""
+def _walk(start: FrameType, *, here: bool = True) -> tuple[list[FrameType], list[FrameType]]:
+    """The app's frames from `start` outward, and those of packages that are no framework.
+
+    `here` False for another thread's: which greenlets wait there cannot be asked.
+    """
     own: list[FrameType] = []
     installed: list[FrameType] = []
     kinds = _kinds
-    greenlets: Iterator[FrameType] | None = None
+    greenlets: Iterator[FrameType] | None = None if here else iter(())
     frame: FrameType | None = start
     for _ in range(MAX_DEPTH):
         file = frame.f_code.co_filename
@@ -114,7 +205,7 @@ def _walk(start: FrameType) -> tuple[list[FrameType], list[FrameType]]:
             own.append(frame)
         elif kind == PACKAGE:
             installed.append(frame)
-        elif kind == EDGE:
+        elif kind == EDGE and frame.f_code.co_name not in _WITHIN:
             break
         frame = frame.f_back
         if frame is None:
@@ -149,7 +240,7 @@ def _classify(path: str) -> int:
     if path == _TEMPLATE:
         return APP
     if path.startswith(_OURS):
-        return EDGE if path.startswith(_OURS + "signals/server/") else LIBRARY
+        return EDGE if path.startswith(_EDGES_OF_OURS) else LIBRARY
     for site in _SITES:
         if site in path:
             package = path.rpartition(site)[2].partition("/")[0].removesuffix(".py")

@@ -56,18 +56,23 @@ if hasattr(os, "register_at_fork"):
 
 
 def start(
-    name: str, kind: SpanKind, attributes: dict[str, Any], scope: InstrumentationScope
+    name: str,
+    kind: SpanKind,
+    attributes: dict[str, Any],
+    scope: InstrumentationScope,
+    start_time: int | None = None,
 ) -> Span:
     """Start a span under the current one: light in a request, the SDK's outside of one.
 
-    `attributes` is taken over, not copied. The span is not made current.
+    `attributes` is taken over, not copied. The span is not made current. `start_time` in unix ns is for
+    what is known only when it has begun already.
     """
     record = records.current()
     if record is None and records.is_excluded():
         return trace.INVALID_SPAN
     if record is None or record.server is None:
         tracer = trace.get_tracer(scope.name, scope.version, schema_url=scope.schema_url)
-        return tracer.start_span(name, kind=kind, attributes=attributes)
+        return tracer.start_span(name, kind=kind, attributes=attributes, start_time=start_time)
     above = trace.get_current_span()
     parent = above.get_span_context()
     links: list[Link] | None = None
@@ -77,7 +82,7 @@ def start(
         parent, links = _trace_of_its_own(record), [Link(cast(SpanContext, record.context))]
     elif not parent.is_valid:
         parent = cast(SpanContext, record.context)
-    span = LightSpan(name, kind, attributes, scope, parent, record, links)
+    span = LightSpan(name, kind, attributes, scope, parent, record, links, start_time)
     span.unit = unit_of(above)
     for processor in record.told_of_starts:
         processor.on_start(cast(Any, span), parent_context=otel_context.get_current())
@@ -138,6 +143,7 @@ class LightSpan(Span):
         parent: SpanContext,
         record: records.Record,
         links: list[Link] | None = None,
+        start_time: int | None = None,
     ) -> None:
         self.name = name
         self.kind = kind
@@ -156,7 +162,7 @@ class LightSpan(Span):
         self.context = SpanContext(
             parent.trace_id, new_span_id(), False, parent.trace_flags, parent.trace_state
         )
-        self.start_time = time.time_ns()
+        self.start_time = start_time or time.time_ns()
         self.end_time: int | None = None
 
     def get_span_context(self) -> SpanContext:

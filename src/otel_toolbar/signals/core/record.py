@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar, Token
+from contextvars import Context, ContextVar, Token
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.trace import SpanContext
@@ -47,6 +47,7 @@ class Record:
     """
 
     __slots__ = (
+        "account",
         "closed_at",
         "dropped",
         "ended",
@@ -80,6 +81,8 @@ class Record:
         self.ended: list[ReadableSpan] = []
         """SDK spans that have ended, kept back to be handed on together with the SERVER span."""
         self.subjects: dict[str, Subject] = {}
+        self.account: Any = None
+        """What the step watch keeps of it, also for work after the response."""
         self.dropped = 0
         self.route: str | None = None
         """Route template, where a framework's hook tells it."""
@@ -120,6 +123,11 @@ class Record:
         if self.has_room_for_log():
             self.logs.append(log)
 
+    def let_go(self, span: LightSpan) -> None:
+        """Drop a span of something that did not come to be."""
+        if self.spans and self.spans[-1] is span:
+            self.spans.pop()
+
     def summary(self) -> dict[str, AttributeValue]:
         """The SERVER span's summary of all subjects, empty ones as zero."""
         attributes: dict[str, AttributeValue] = {
@@ -155,6 +163,11 @@ def current() -> Record | None:
     """The request being handled, also after its response; None outside of requests."""
     record = _current.get()
     return None if record is not None and record.ends_for_all and record.closed_at else record
+
+
+def current_in(context: Context | None) -> Record | None:
+    """The record of a context, None standing for the running one; quick, and only to ask whether."""
+    return _current.get() if context is None else context.get(_current)
 
 
 def enter(record: Record | None) -> Token[Record | None]:

@@ -19,7 +19,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from otel_toolbar import guard, semconv
-from otel_toolbar.signals.core import exceptions, processor
+from otel_toolbar.signals.core import exceptions, processor, steps
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.version import VERSION
 
@@ -84,6 +84,7 @@ class Exchange:
             self._has_sent(message)
 
         token = records.enter(self._record)
+        steps.began(self._record)
         self._begin(of_another=records.is_left_over(token))
         try:
             await app(self._scope, watched_receive, watched_send)
@@ -92,6 +93,7 @@ class Exchange:
             raise
         finally:
             self._finish()
+            steps.left(self._record)
             records.leave(token)
 
     def summary(self) -> attributes.Attributes:

@@ -8,7 +8,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind
 
 from otel_toolbar import guard
-from otel_toolbar.signals.core import processor
+from otel_toolbar.signals.core import processor, steps
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.version import VERSION
 
@@ -29,6 +29,7 @@ class Startup:
     def received(self, message: Any) -> None:
         """To be told of every message that the app gets, in the app's context."""
         try:
+            steps.here()  # the loop is watched before its first request
             if message["type"] == "lifespan.startup" and self._span is None:
                 record = records.Record(self._max_spans, ends_for_all=True)
                 tracer = trace.get_tracer(__name__, VERSION)

@@ -1,0 +1,100 @@
+"""What watching a step and a task costs, against the same without us, in one run.
+
+    taskset -c 0 python bench/tasks.py [uvloop]
+
+CPU time of the process, medians of rounds in which the two sides take turns. A task is one that sleeps
+once and is gathered, with its span, its creation site and the conversion that the store makes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import time
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import SpanKind
+
+from otel_toolbar.settings import Settings
+from otel_toolbar.signals import tasks
+from otel_toolbar.signals.core import record as records
+from otel_toolbar.signals.core import steps
+from otel_toolbar.signals.core.processor import ToolbarProcessor
+from otel_toolbar.wire import packed
+
+ROUNDS, STEPS, TASKS, TOGETHER = 15, 10_000, 1000, 50
+
+
+async def leaf(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def a_step() -> float:
+    """us a step of one task."""
+    started = time.process_time()
+    await asyncio.create_task(leaf(STEPS))
+    return (time.process_time() - started) / STEPS * 1e6
+
+
+async def a_task() -> float:
+    """us a task of two steps."""
+    started = time.process_time()
+    for _ in range(TASKS // TOGETHER):
+        await asyncio.gather(*[leaf(1) for _ in range(TOGETHER)])
+    return (time.process_time() - started) / TASKS * 1e6
+
+
+async def request(what: object, converted: list[float]) -> float:
+    """The same within a watched request."""
+    record = records.Record(5000)
+    token = records.enter(record)
+    steps.began(record)
+    try:
+        tracer = trace.get_tracer("bench")
+        with tracer.start_as_current_span("GET /", kind=SpanKind.SERVER):
+            us = await what()  # type: ignore[operator]
+            spans = record.spans
+            started = time.process_time()
+            packed.pack(spans)
+            converted.append((time.process_time() - started) / max(1, len(spans)) * 1e6)
+            return us
+    finally:
+        steps.left(record)
+        records.leave(token)
+
+
+async def main() -> None:
+    provider = TracerProvider(sampler=ALWAYS_ON)
+    provider.add_span_processor(ToolbarProcessor(lambda *_: None))
+    trace.set_tracer_provider(provider)
+    kind = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    for name, what in (("step", a_step), ("task", a_task)):
+        plain: list[float] = []
+        with_us: list[float] = []
+        converted: list[float] = []
+        for _ in range(ROUNDS):
+            tasks.uninstall()
+            plain.append(await what())
+            tasks.install(Settings())
+            steps.here()
+            with_us.append(await request(what, converted))
+        base, ours = statistics.median(plain), statistics.median(with_us)
+        more = f", conversion {statistics.median(converted):.2f} us" if name == "task" else ""
+        print(
+            f"{sys.version.split()[0]} {kind:8} a {name}: {base:.2f} us without us, {ours:.2f} us"
+            f" with us: {ours - base:.2f} us more{more}"
+        )
+    tasks.uninstall()
+
+
+if __name__ == "__main__":
+    if "uvloop" in sys.argv:
+        import uvloop
+
+        uvloop.run(main())
+    else:
+        asyncio.run(main())
