@@ -321,6 +321,101 @@ ASYNCIO_BLOCKING_CAUSE = _own(
 )
 THREAD_NAME = _standard("thread.name", "string", "Name of the thread that did the work.")
 THREAD_ID = _standard("thread.id", "int", "Its id.")
+# Responses that are streamed, on the SERVER span; also while they run.
+STREAM_GAP_MAX = _own(
+    "toolbar.response.gap.max", "double", "Longest time between two parts of the body.", "s"
+)
+STREAM_GAP_MEAN = _own(
+    "toolbar.response.gap.mean", "double", "Mean time between two parts of the body.", "s"
+)
+STREAM_LAST_BYTE = _own(
+    "toolbar.response.last_byte", "double", "From the start to the last part of the body.", "s"
+)
+STREAM_EVENTS = _own(
+    "toolbar.response.events",
+    "int",
+    "Server-sent events in the body, comments not counted.",
+    "{event}",
+)
+STREAM_END = _own(
+    "toolbar.response.end",
+    "string",
+    "How a streamed body ended: `complete`, `disconnect`, `error` or `unfinished`; `running` until then.",
+)
+
+# Websocket connections, on the SERVER span; also while they are open.
+WEBSOCKET_STATE = _own("websocket.state", "string", "`connecting`, `open`, `closing` or `closed`.")
+WEBSOCKET_TIME_OPEN = _own(
+    "websocket.time.open", "double", "From the start to the acceptance; absent when denied.", "s"
+)
+WEBSOCKET_TIME_CLOSING = _own(
+    "websocket.time.closing", "double", "From the start to the first sign of the end.", "s"
+)
+WEBSOCKET_TIME_CLOSED = _own(
+    "websocket.time.closed", "double", "From the start to the end of the connection.", "s"
+)
+WEBSOCKET_CLOSE_CODE = _own(
+    "websocket.close.code",
+    "int",
+    "Code of the close; absent when nobody told it. A denied connection has an HTTP status instead.",
+)
+WEBSOCKET_CLOSE_REASON = _own(
+    "websocket.close.reason", "string", "Reason of the close, secrets masked."
+)
+WEBSOCKET_CLOSE_INITIATOR = _own(
+    "websocket.close.initiator",
+    "string",
+    "`client`, `server` (the app or its server), `error` (the app raised) or `network` (lost).",
+)
+WEBSOCKET_MESSAGES_RECEIVED = _own(
+    "websocket.messages.received", "int", "Messages received.", "{message}"
+)
+WEBSOCKET_MESSAGES_SENT = _own("websocket.messages.sent", "int", "Messages sent.", "{message}")
+WEBSOCKET_BYTES_RECEIVED = _own(
+    "websocket.bytes.received", "int", "Size of the messages received, text as UTF-8.", "By"
+)
+WEBSOCKET_BYTES_SENT = _own(
+    "websocket.bytes.sent", "int", "Size of the messages sent, text as UTF-8.", "By"
+)
+WEBSOCKET_MESSAGES_DROPPED = _own(
+    "websocket.messages.dropped",
+    "int",
+    "Messages that the toolbar has not kept: older than the last ones, left out by sampling, or of a"
+    " connection beyond those in detail. Exporters got the spans of the older ones.",
+    "{message}",
+)
+WEBSOCKET_SUBPROTOCOL = _own("websocket.subprotocol", "string", "The subprotocol agreed on.")
+WEBSOCKET_SUBPROTOCOLS_OFFERED = _own(
+    "websocket.subprotocols.offered", "string[]", "The subprotocols that the client offered."
+)
+WEBSOCKET_TOTALS_ONLY = _own(
+    "websocket.totals_only",
+    "boolean",
+    "Its messages have no spans: there were too many connections, or it opted out.",
+)
+
+# Websocket messages.
+NETWORK_IO_DIRECTION = _standard(
+    "network.io.direction", "string", "`receive` or `transmit`, seen from the server."
+)
+WEBSOCKET_MESSAGE_TYPE = _own(
+    "websocket.message.type", "string", "`text`, `binary`, `ping`, `pong` or `close`."
+)
+WEBSOCKET_MESSAGE_NUMBER = _own(
+    "websocket.message.number", "int", "Its place among all of its direction, from 1."
+)
+WEBSOCKET_MESSAGE_SIZE = _own(
+    "websocket.message.size", "int", "Size of the message, text as UTF-8.", "By"
+)
+WEBSOCKET_MESSAGE_TEXT = _own(
+    "websocket.message.text", "string", "Text of the message, secrets masked, cut."
+)
+WEBSOCKET_MESSAGE_HEX = _own(
+    "websocket.message.hex", "string", "First bytes of a binary message in hex digits."
+)
+WEBSOCKET_MESSAGE_TRUNCATED = _own(
+    "websocket.message.truncated", "boolean", "The content was cut; absent when it is whole."
+)
 
 # Places in the code.
 CODE_FILE_PATH = _standard("code.file.path", "string", "Source file: of a query, the app's own.")
