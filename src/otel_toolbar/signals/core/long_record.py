@@ -40,13 +40,16 @@ class LongRecord(Record):
         """How many light spans, SDK spans and log records make it worth looking for old ones."""
 
     def keep_message(self, span: LightSpan) -> None:
-        """Take the span of a message; the oldest goes."""
+        """Take the span of a message; the oldest goes, with the answers to it."""
         messages = self.messages
         if len(messages) >= self.most:
             oldest = messages.popleft()
             if oldest.end_time is None:
                 self._running = [each for each in self._running if each.end_time is None]
                 self._running.append(oldest)
+            else:
+                while messages and getattr(messages[0], "above", None) is oldest:
+                    messages.popleft()
         messages.append(span)
 
     def keep(self, span: LightSpan) -> None:
@@ -84,12 +87,12 @@ class LongRecord(Record):
     def shown(self) -> list[LightSpan]:
         since = self._since()
         below = [each for each in self.spans if _began(each) >= since]
-        running = [each for each in self._running if each.end_time is None]
-        return [*running, *_copied(self.messages), *below]
+        return [*self.shown_messages(), *below]
 
-    def kept_messages(self) -> int:
-        """Messages that `shown` would have."""
-        return len(self.messages) + sum(1 for each in self._running if each.end_time is None)
+    def shown_messages(self) -> list[LightSpan]:
+        """The last messages, and older ones whose handling goes on. From any thread."""
+        running = [each for each in self._running if each.end_time is None]
+        return [*running, *_copied(self.messages)]
 
     def _since(self) -> int:
         """When the oldest of the last messages began; what ended before it has lost its message."""

@@ -62,6 +62,8 @@ class Connection:
         self.started = time.time_ns()
         self.opened = self.closing = self.closed = 0
         self.received = self.sent = self.bytes_received = self.bytes_sent = 0
+        self._begun = 0
+        """Messages that the handler has begun to send."""
         self.denied = False
         self.status = 0
         """HTTP status of a denial."""
@@ -123,7 +125,8 @@ class Connection:
 
     def facts(self) -> dict[str, AttributeValue]:
         """What the SERVER span says of the connection by now. From any thread."""
-        kept = self.record.kept_messages()
+        # A message is kept while it is sent, and counted when it has been.
+        kept = sum(map(_is_counted, self.record.shown_messages()))
         facts: dict[str, AttributeValue] = {
             semconv.WEBSOCKET_STATE: self.state,
             semconv.WEBSOCKET_MESSAGES_RECEIVED: self.received,
@@ -252,7 +255,7 @@ class Connection:
         try:
             kind = message["type"]
             if kind == "websocket.send":
-                number = self.sent + 1
+                number = self._begun = self._begun + 1
                 if not self._records(number):
                     return None
                 text = message.get("text")
@@ -356,6 +359,7 @@ class Connection:
             if span is not None:
                 span.set_attribute(semconv.ERROR_TYPE, light.exception_type(type(error)))
                 span.set_status(StatusCode.ERROR)
+                span.was_not_sent()
                 span.end()
         except Exception:
             guard.failed("send of a websocket message")
@@ -396,6 +400,10 @@ class Connection:
             _tell_of_start(record, span)
         if record.untold is not None and len(record.untold) >= HAND_ON:
             handover.hurry(record)
+
+
+def _is_counted(span: Any) -> bool:
+    return span.number > 0 and (span.kind is SpanKind.CONSUMER or span.end_time is not None)
 
 
 def _tell_of_start(record: records.Record, span: Span) -> None:

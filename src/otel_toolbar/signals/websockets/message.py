@@ -70,6 +70,14 @@ class MessageSpan(light.LightSpan):
         return self._size
 
     @property
+    def number(self) -> int:
+        """Its place in its direction; 0 for what is not counted."""
+        return self._number
+
+    def was_not_sent(self) -> None:
+        self._number = 0
+
+    @property
     def above(self) -> Span:
         return self._above
 
