@@ -28,12 +28,13 @@ ROOM = 200
 class LongRecord(Record):
     """See the module. `messages` are the last ones, at most `most`; `spans` all other light spans."""
 
-    __slots__ = ("_full", "_running", "messages", "most")
+    __slots__ = ("_full", "_has_dropped", "_running", "messages", "most")
 
     def __init__(self, limit: int, most: int) -> None:
         super().__init__(limit)
         self.most = most
         self.messages: deque[LightSpan] = deque()
+        self._has_dropped = False
         self._running: list[LightSpan] = []
         """Messages older than the last ones that are still being handled."""
         self._full = [ROOM, ROOM, ROOM]
@@ -44,6 +45,7 @@ class LongRecord(Record):
         messages = self.messages
         if len(messages) >= self.most:
             oldest = messages.popleft()
+            self._has_dropped = True
             if oldest.end_time is None:
                 self._running = [each for each in self._running if each.end_time is None]
                 self._running.append(oldest)
@@ -97,7 +99,7 @@ class LongRecord(Record):
     def _since(self) -> int:
         """When the oldest of the last messages began; what ended before it has lost its message."""
         try:
-            return self.messages[0].start_time if len(self.messages) >= self.most else 0
+            return self.messages[0].start_time if self._has_dropped else 0
         except IndexError:
             return 0
 

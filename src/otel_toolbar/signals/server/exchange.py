@@ -214,8 +214,7 @@ class Exchange:
                 self._received += len(message.get("body") or b"")
             elif message["type"] == "http.disconnect":
                 self._disconnected = True
-                if self._stream is not None and not self._complete:
-                    self._stream.ended("disconnect")
+                self._end_stream("disconnect")
         except Exception:
             guard.failed("receive of a request")
 
@@ -247,6 +246,13 @@ class Exchange:
         self._stream.part(message)
         self._record.now = self._facts
 
+    def _end_stream(self, how: str) -> None:
+        try:
+            if self._stream is not None:
+                self._stream.ended(how)
+        except Exception:
+            guard.failed("end of a stream")
+
     def _has_sent(self, message: Message) -> None:
         try:
             kind = message["type"]
@@ -256,8 +262,7 @@ class Exchange:
                 or kind == "http.response.pathsend"
             ):
                 self._complete = True
-                if self._stream is not None:
-                    self._stream.ended("complete")
+                self._end_stream("complete")
                 # A server error may still be raised to us: it belongs on the span.
                 if self._own is not None and self._status < 500:
                     self._own.end()
@@ -267,8 +272,7 @@ class Exchange:
     def _failed(self, error: BaseException) -> None:
         try:
             self._raised = True
-            if self._stream is not None:
-                self._stream.ended(_end_by(error))
+            self._end_stream(_end_by(error))
             if self._record.server is None:
                 self._start_own_span()
             span = self._own
@@ -283,8 +287,7 @@ class Exchange:
         try:
             if self._context is not None:
                 otel_context.detach(self._context)
-            if self._stream is not None:
-                self._stream.ended("unfinished")
+            self._end_stream("unfinished")
             if self._own is not None and self._own.is_recording():
                 self._own.end()
         except Exception:
