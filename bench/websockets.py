@@ -5,7 +5,8 @@
 In process: `receive` and `send` are built by hand, so that no server or socket is in the figures. The
 sides take turns on one connection each; a figure is the median of the rounds, in CPU time of all
 threads. With us the text of the messages is recorded, and what is handed to the store or to an exporter
-is converted within the time that is measured. Memory: `tracemalloc` over an open connection, and the resident set over many messages.
+is converted within the time that is measured. Memory: `tracemalloc` over an open connection, and the
+resident set over many messages.
 """
 
 from __future__ import annotations

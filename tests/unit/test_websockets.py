@@ -54,13 +54,17 @@ def signals() -> Iterator[Telemetry]:
     handover.settle()
 
 
+def exported(signals: Telemetry) -> list[Any]:
+    return list(signals.exported())
+
+
 def server_span(signals: Telemetry) -> Any:
-    (span,) = [span for span in signals.exported() if span.kind is trace.SpanKind.SERVER]
+    (span,) = [span for span in exported(signals) if span.kind is trace.SpanKind.SERVER]
     return span
 
 
 def messages(signals: Telemetry) -> list[Any]:
-    return [span for span in signals.exported() if span.name.startswith("websocket ")]
+    return [span for span in exported(signals) if span.name.startswith("websocket ")]
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -255,6 +259,40 @@ async def test_one_server_span_in_every_framework(app: Any, route: str, signals:
     assert {each.context.trace_id for each in messages(signals)} == {span.context.trace_id}
 
 
+async def test_what_a_quart_handler_does_is_its_messages_child(signals: Telemetry) -> None:
+    app = Quart(__name__)
+
+    @app.websocket("/")
+    async def handler() -> None:
+        while True:
+            text = await quart_socket.receive()
+            with trace.get_tracer("app").start_as_current_span("work on " + str(text)):
+                await asyncio.sleep(0.001)
+            await quart_socket.send(text)
+
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+    *incoming, closing = said("one", "two", "three")
+    for message in incoming:
+        queue.put_nowait(message)
+    answered = asyncio.Semaphore(0)
+
+    async def send(message: Any) -> None:
+        answered.release()
+
+    running = asyncio.ensure_future(watched(app)(websocket_scope(), queue.get, send))
+    for _ in range(4):
+        await asyncio.wait_for(answered.acquire(), 5)
+    queue.put_nowait(closing)
+    await asyncio.gather(running, return_exceptions=True)
+    by_id = {span.context.span_id: span for span in exported(signals)}
+    for span in by_id.values():
+        if span.name.startswith("work on "):
+            parent = by_id[span.parent.span_id]
+            assert span.name == "work on " + parent.attributes["websocket.message.text"]
+            assert parent.start_time <= span.start_time <= span.end_time <= parent.end_time
+    assert sum(span.name.startswith("work on ") for span in by_id.values()) == 3
+
+
 async def test_of_a_long_connection_the_last_messages_are_kept_and_all_are_exported(
     signals: Telemetry,
 ) -> None:
@@ -297,7 +335,7 @@ async def test_children_go_with_their_messages(signals: Telemetry) -> None:
     names = [span.name for span in stored.spans]
     assert names.count("inner") == names.count("websocket receive") - 1  # the close has none
     assert names.count("sdk") < 250
-    assert [span.name for span in signals.exported()].count("inner") == 700
+    assert [span.name for span in exported(signals)].count("inner") == 700
 
 
 def light_scope() -> Any:
@@ -413,7 +451,7 @@ async def test_denied(signals: Telemetry) -> None:
 
     for app in (closes, answers):
         await converse(watched(app), websocket_scope(), [CONNECT])
-    first, second = list(signals.exported())
+    first, second = exported(signals)
     assert first.attributes["http.response.status_code"] == 403
     assert "websocket.close.code" not in first.attributes
     assert "websocket.time.open" not in first.attributes
@@ -484,7 +522,7 @@ async def test_places_are_given_back(signals: Telemetry) -> None:
     app = watched(echo, Settings(websocket_max_connections=1))
     for _ in range(3):
         await converse(app, websocket_scope(), said("a"))
-    assert not any("websocket.totals_only" in (s.attributes or {}) for s in signals.exported())
+    assert not any("websocket.totals_only" in (s.attributes or {}) for s in exported(signals))
 
 
 async def test_the_app_opts_out_on_the_way(signals: Telemetry) -> None:
@@ -504,7 +542,7 @@ async def test_the_app_opts_out_on_the_way(signals: Telemetry) -> None:
 async def test_content_is_switched_off_and_on(signals: Telemetry) -> None:
     off = Settings(websocket_content=False, websocket_binary=True)
     await converse(watched(echo, off), websocket_scope(), said("a", b"b"))
-    keys = {key for span in signals.exported() for key in span.attributes or ()}
+    keys = {key for span in exported(signals) for key in span.attributes or ()}
     assert not {"websocket.message.text", "websocket.message.hex"} & keys
     signals.clear()
     on = Settings(websocket_binary=True, websocket_binary_size=2, websocket_message_size=5)
@@ -574,7 +612,7 @@ async def test_a_send_for_another_connection_stands_on_that_ones_trace(
     await converse(outer, websocket_scope("/speaker"), said("hello"))
     over.set()
     await listener
-    spans = signals.exported()
+    spans = exported(signals)
     (sent,) = [span for span in spans if span.kind is trace.SpanKind.PRODUCER]
     (heard,) = [span for span in spans if span.kind is trace.SpanKind.CONSUMER]
     servers = {
@@ -627,7 +665,7 @@ async def test_two_hundred_at_once_do_not_mix(signals: Telemetry) -> None:
     await asyncio.gather(
         *(converse(outer, websocket_scope(f"/{n}"), said(*[f"/{n}"] * (n % 7))) for n in range(200))
     )
-    spans = signals.exported()
+    spans = exported(signals)
     paths = {
         span.context.trace_id: span.attributes["url.path"]
         for span in spans

@@ -16,12 +16,20 @@ async def _http(scope, receive, send):
     if scope["path"] == "/events":
         headers = [(b"content-type", b"text/event-stream")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        gone = asyncio.ensure_future(_gone(receive))
         for number in range(1000):
+            if gone.done():
+                return
             body = b": ping\n\n" if number % 2 else b"data: %d\n\n" % number
             await send({"type": "http.response.body", "body": body, "more_body": True})
             await asyncio.sleep(0.05)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"sockets"})
+
+
+async def _gone(receive):
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _websocket(scope, receive, send):

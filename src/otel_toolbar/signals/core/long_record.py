@@ -72,9 +72,12 @@ class LongRecord(Record):
     def keep_log(self, log: Any) -> None:
         if self.untold_logs is not None:
             self.untold_logs.append(log)
+        super().keep_log(log)
+
+    def has_room_for_log(self) -> bool:
         if len(self.logs) >= self._full[2]:
             self.logs = self._with_room(self.logs, 2, _logged)
-        super().keep_log(log)
+        return super().has_room_for_log()
 
     def _with_room(self, items: list[T], which: int, when: Callable[[T], int]) -> list[T]:
         """What of `items` is kept: that of the last messages' time; when that is too much, the newer half."""

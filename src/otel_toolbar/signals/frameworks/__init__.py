@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import fastapi, handled, routes
+from . import fastapi, handled, quart, routes
 
 
 def install() -> None:
@@ -10,3 +10,4 @@ def install() -> None:
     routes.install()
     fastapi.install()
     handled.install()
+    quart.install()

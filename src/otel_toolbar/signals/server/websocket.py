@@ -13,8 +13,8 @@ from opentelemetry.trace import Span, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from otel_toolbar import guard, semconv
+from otel_toolbar.signals.core import exceptions
 from otel_toolbar.signals.core import record as records
-from otel_toolbar.signals.core.light import exception_type, record_exception
 
 from . import attributes, route
 from .exchange import Exchange, Receive, Scope, Send, fastapi_errors
@@ -101,7 +101,7 @@ class WebsocketExchange(Exchange):
             span.set_status(StatusCode.ERROR)
         for error in fastapi_errors(self._scope)[-1:]:
             if self._connection.failed(error):
-                record_exception(span, error)
+                exceptions.record(span, error)
 
     def _begin(self, *, of_another: bool) -> None:
         super()._begin(of_another=of_another)
@@ -117,9 +117,9 @@ class WebsocketExchange(Exchange):
                 self._start_own_span()
             span = self._own
             if is_error and span is not None and span.is_recording():
-                span.set_attribute(semconv.ERROR_TYPE, exception_type(type(error)))
+                span.set_attribute(semconv.ERROR_TYPE, exceptions.type_name(type(error)))
                 span.set_status(StatusCode.ERROR)
-                record_exception(span, error)
+                exceptions.record(span, error)
         except Exception:
             guard.failed("error of a websocket connection")
 

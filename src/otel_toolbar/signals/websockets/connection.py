@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from otel_toolbar import guard, semconv
-from otel_toolbar.signals.core import handover, light, masking
+from otel_toolbar.signals.core import exceptions, handover, masking
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.long_record import LongRecord
 
@@ -28,6 +29,9 @@ from .message import RECEIVE, SEND, MessageSpan
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+SUBJECT = "websocket"
+"""Under this name it stands in its record: frameworks' hooks find it there."""
 
 HAND_ON = 256
 """Spans that wait for others' processors until their thread is woken."""
@@ -53,7 +57,10 @@ class Connection:
         self._holds_place = connections.enter()
         self._detailed = self._holds_place
         self.record = LongRecord(max_spans if self._detailed else 0, options.websocket_max_messages)
+        self.record.subjects[SUBJECT] = self
         self._answers: Callable[[], None] = lambda: None
+        self._waiting: deque[MessageSpan] | None = None
+        """Messages that have been received, and that the handler has not taken yet."""
         self._handling: MessageSpan | None = None
         """The received message whose handling goes on."""
         self._content = options.websocket_content
@@ -115,6 +122,8 @@ class Connection:
         """The handler has ended, and with it the connection."""
         try:
             self._end_handling()
+            for span in self._waiting or ():
+                span.end()
             self._close("server")
             self._closed()
         except Exception:
@@ -171,11 +180,33 @@ class Connection:
             facts[semconv.WEBSOCKET_CLOSE_REASON] = masking.text(self._reason)
         return facts
 
+    # Where a framework receives in a task of its own, and the handler takes from a queue.
+
+    def summary(self) -> dict[str, AttributeValue]:
+        """As a subject of its record; the SERVER span's facts are asked for by `facts`."""
+        return {}
+
+    def queues(self) -> None:
+        """From now on messages are received into a queue of the framework's."""
+        self._waiting = deque()
+
+    def asks(self) -> None:
+        """The handler asks the queue for the next message."""
+        if self._waiting is not None:
+            self._end_handling()
+
+    def takes(self) -> None:
+        """The handler has got the next message of the queue; called in its own context."""
+        if self._waiting:
+            span = self._handling = self._waiting.popleft()
+            otel_context.attach(trace.set_span_in_context(span))
+
     # The handler asks for the next message, and gets it.
 
     def _asks(self) -> None:
         try:
-            self._end_handling()
+            if self._waiting is None:
+                self._end_handling()
         except Exception:
             guard.failed("end of a websocket message")
 
@@ -220,6 +251,9 @@ class Connection:
             RECEIVE, SpanKind.CONSUMER, type_, size, number, held, current, record, self._options
         )
         self._keep(span)
+        if self._waiting is not None:
+            self._waiting.append(span)
+            return
         self._handling = span
         otel_context.attach(trace.set_span_in_context(span, context))
 
@@ -357,7 +391,7 @@ class Connection:
             if not self.closing and isinstance(error, OSError):
                 self._close("network")
             if span is not None:
-                span.set_attribute(semconv.ERROR_TYPE, light.exception_type(type(error)))
+                span.set_attribute(semconv.ERROR_TYPE, exceptions.type_name(type(error)))
                 span.set_status(StatusCode.ERROR)
                 span.was_not_sent()
                 span.end()
