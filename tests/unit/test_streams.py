@@ -86,6 +86,7 @@ async def test_events_are_counted_while_the_stream_runs(signals: Telemetry) -> N
     assert seen.main.running
     assert seen.main.integer("toolbar.response.events") == 3
     assert seen.main.text("toolbar.response.end") == "running"
+    assert "toolbar.cpu.time" not in seen.main.attributes, "the time of who looks"
     go.set()
     await running
     assert facts(signals)["toolbar.response.end"] == "unfinished"

@@ -25,8 +25,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from otel_toolbar import guard
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals import frameworks
-from otel_toolbar.signals.core import handover, light
+from otel_toolbar.signals.core import handover, light, logs
+from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.websockets import Connection, content
 from otel_toolbar.store.base import Query
 from otel_toolbar.wire import packed
@@ -40,9 +40,6 @@ from tests.telemetry import (
     watched,
     websocket_scope,
 )
-
-frameworks.install()
-TRACER = trace.get_tracer("app")
 
 
 @pytest.fixture
@@ -336,6 +333,45 @@ async def test_children_go_with_their_messages(signals: Telemetry) -> None:
     assert names.count("inner") == names.count("websocket receive") - 1  # the close has none
     assert names.count("sdk") < 250
     assert [span.name for span in exported(signals)].count("inner") == 700
+
+
+async def test_what_is_logged_is_kept_as_long_as_the_messages(signals: Telemetry) -> None:
+    kept: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        record = records.current()
+        assert record is not None
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] == "websocket.receive":
+            logs.emit(logs.LightLog(9, "INFO", "said", {}, light_scope()))
+            kept.append(len(record.logs))
+
+    options = Settings(websocket_max_messages=10)
+    await converse(watched(app, options), websocket_scope(), said(*["x"] * 1000))
+    assert max(kept) <= 201
+    assert kept[-1] > 0
+
+
+async def test_work_without_messages_is_bounded_too(signals: Telemetry) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        for number in range(1000):
+            light.start(str(number), trace.SpanKind.CLIENT, {}, light_scope()).end()
+            with trace.get_tracer("app").start_as_current_span(f"sdk {number}"):
+                pass
+
+    options = Settings(max_spans=300)
+    await converse(watched(app, options), websocket_scope(), said())
+    (line,) = signals.store.list(Query()).traces
+    stored = signals.store.get(line.trace_id)
+    assert stored is not None
+    names = {span.name for span in stored.spans}
+    assert {"999", "sdk 999"} & names, "the newer ones are kept"
+    assert stored.main is not None
+    assert (stored.main.integer("toolbar.dropped") or 0) > 1000
+    assert len(exported(signals)) == 2001
 
 
 def light_scope() -> Any:

@@ -6,7 +6,6 @@ say which message the handler is at.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -26,9 +25,8 @@ class Connection(Protocol):
     def takes(self) -> None: ...
 
 
-@functools.cache
 def install() -> None:
-    """Put the hooks in as soon as Quart is imported; once, for a message is taken once."""
+    """Put the hooks in as soon as Quart is imported."""
     wrapt.register_post_import_hook(
         _hook("ASGIWebsocketConnection.handle_messages", _reading), "quart.asgi"
     )

@@ -108,7 +108,7 @@ class Exchange:
     def summary(self) -> attributes.Attributes:
         """What is known of the exchange at the SERVER span's end."""
         span = cast(Any, self._record.server)
-        facts = self._facts()
+        facts = self._facts() | self._cost()
         self._name(span, facts)
         self._note_status(span)
         return facts
@@ -132,13 +132,16 @@ class Exchange:
             facts |= attributes.of_client(self._scope)
         return facts | self._traffic()
 
+    def _cost(self) -> attributes.Attributes:
+        """What it took; to be asked for in the app's own thread."""
+        return {semconv.CPU_TIME: max(0.0, time.thread_time() - self._cpu)}
+
     def _traffic(self) -> attributes.Attributes:
         """What went in and out."""
         facts: attributes.Attributes = {
             semconv.HTTP_REQUEST_BODY_SIZE: self._received,
             semconv.HTTP_RESPONSE_BODY_SIZE: self._sent,
             semconv.RESPONSE_CHUNKS: self._chunks,
-            semconv.CPU_TIME: max(0.0, time.thread_time() - self._cpu),
         }
         if self._status:
             facts[semconv.HTTP_RESPONSE_STATUS_CODE] = self._status

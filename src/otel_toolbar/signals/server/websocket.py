@@ -95,6 +95,9 @@ class WebsocketExchange(Exchange):
             facts[semconv.HTTP_RESPONSE_STATUS_CODE] = connection.status
         return facts
 
+    def _cost(self) -> attributes.Attributes:
+        return {}  # the time of the whole loop, over days
+
     def _note_status(self, span: Span) -> None:
         if self._own is not None and self._connection.status >= 500 and not self._raised:
             span.set_attribute(semconv.ERROR_TYPE, str(self._connection.status))
