@@ -23,7 +23,8 @@ from otel_toolbar.intake.exporter import StoreExporter
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals import frameworks
 from otel_toolbar.signals.core.processor import RecordEverything, ToolbarProcessor
-from otel_toolbar.signals.server import Exchange, detect
+from otel_toolbar.signals.server import Exchange, WebsocketExchange, detect
+from otel_toolbar.signals.websockets import Connection, Connections
 from otel_toolbar.store.memory import MemoryStore
 
 ROOT = Path(__file__).parents[1]
@@ -171,6 +172,50 @@ def http_scope(path: str = "/", **more: Any) -> dict[str, Any]:
     } | more
 
 
+def websocket_scope(path: str = "/", **more: Any) -> dict[str, Any]:
+    """Likewise for a websocket connection."""
+    scope = http_scope(path, **({"type": "websocket", "scheme": "ws", "subprotocols": []} | more))
+    del scope["method"]
+    return scope
+
+
+CONNECT = {"type": "websocket.connect"}
+
+
+def said(*texts: str | bytes) -> list[dict[str, Any]]:
+    """What a server gives of a client that says `texts` and goes."""
+    return [
+        CONNECT,
+        *(
+            {"type": "websocket.receive", "text" if isinstance(text, str) else "bytes": text}
+            for text in texts
+        ),
+        {"type": "websocket.disconnect", "code": 1000, "reason": ""},
+    ]
+
+
+async def converse(
+    app: Callable[..., Any], scope: dict[str, Any], incoming: Sequence[dict[str, Any]]
+) -> Exchanged:
+    """One websocket connection; what the app raises is kept, not raised."""
+    done = Exchanged()
+    waiting = list(incoming)
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return waiting.pop(0) if waiting else dict(incoming[-1])
+
+    async def send(message: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        done.messages.append(message)
+
+    try:
+        await app(scope, receive, send)
+    except BaseException as error:
+        done.error = error
+    return done
+
+
 async def exchange(
     app: Callable[..., Any], scope: dict[str, Any], body: Sequence[bytes] = (b"",)
 ) -> Exchanged:
@@ -204,9 +249,15 @@ async def exchange(
 def watched(app: Any, options: Settings | None = None) -> Callable[..., Any]:
     """`app` with the emitting side around it, nothing else: no tag, no pages."""
     framework = detect(app)
-    limit = (options or Settings()).max_spans
+    options = options or Settings()
+    connections = Connections(options)
 
     async def outer(scope: Any, receive: Any, send: Any) -> None:
-        await Exchange(scope, framework, limit).run(app, receive, send)
+        if scope["type"] == "websocket":
+            connection = Connection(scope, connections, options.max_spans)
+            watcher: Exchange = WebsocketExchange(scope, framework, connection)
+        else:
+            watcher = Exchange(scope, framework, options.max_spans)
+        await watcher.run(app, receive, send)
 
     return outer

@@ -204,6 +204,26 @@ class Settings:
     lag_interval: int = _setting(
         10, _positive, "ms between two looks at the event loop's lag, while requests run."
     )
+    websocket_max_connections: int = _setting(
+        50, _number, "Open websocket connections watched in detail; of further ones only totals."
+    )
+    websocket_max_messages: int = _setting(
+        100, _positive, "Last messages kept of a connection, with what they caused."
+    )
+    websocket_content: bool = _setting(True, _boolean, "Record the text of websocket messages.")
+    websocket_message_size: int = _setting(
+        10240, _size, "Bytes kept of a message's text; 65536 at most."
+    )
+    websocket_binary: bool = _setting(
+        False, _boolean, "Record the bytes of binary messages, as hex."
+    )
+    websocket_binary_size: int = _setting(256, _size, "Bytes kept of a binary message.")
+    websocket_sample: int = _setting(
+        1, _positive, "Record every Nth websocket message of each direction; all are counted."
+    )
+    websocket_ttl: int = _setting(
+        3_600_000, _positive, "ms after which a closed websocket connection goes from the store."
+    )
     editor: str = _setting(
         "vscode",
         _editor,

@@ -61,6 +61,9 @@ def commands(server: str, port: int, target: str) -> list[str]:
     return {
         "uvicorn": ["uvicorn", target, "--port", str(port)],
         "uvicorn-uvloop": ["uvicorn", target, "--port", str(port), "--loop", "uvloop"],
+        "uvicorn-websockets": ["uvicorn", target, "--port", str(port), "--ws", "websockets"],
+        "uvicorn-sansio": ["uvicorn", target, "--port", str(port), "--ws", "websockets-sansio"],
+        "uvicorn-wsproto": ["uvicorn", target, "--port", str(port), "--ws", "wsproto"],
         "uvicorn-reload": ["uvicorn", target, "--port", str(port), "--reload"],
         "uvicorn-workers": ["uvicorn", target, "--port", str(port), "--workers", "2"],
         "gunicorn": [

@@ -141,6 +141,18 @@ def test_old_ones_go_by_age() -> None:
     assert ids(store) == [2]
 
 
+def test_closed_websocket_connections_go_by_their_own_age() -> None:
+    store = memory(websocket_ttl=20)
+    put(store, server_span(1, attributes={"websocket.state": "closed"}))
+    put(store, server_span(2))
+    put(store, server_span(3, attributes={"websocket.state": "closed"}))
+    store.pin(f"{3:032x}", True)
+    time.sleep(0.05)
+    assert sorted(ids(store)) == [1, 2, 3], "nothing has come since"
+    put(store, server_span(4))
+    assert sorted(ids(store)) == [2, 3, 4], "a pinned one stays"
+
+
 def test_spans_beyond_the_bound_of_a_trace_are_counted() -> None:
     store = memory(max_spans=2)
     spans = [inner_span(1, span_id=f"{n:016x}") for n in range(1, 6)]

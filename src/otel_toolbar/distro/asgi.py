@@ -8,8 +8,16 @@ from typing import Any
 
 from otel_toolbar import guard
 from otel_toolbar.signals import queries
-from otel_toolbar.signals.server import Exchange, Startup, detect, is_watched, outside_of_requests
+from otel_toolbar.signals.server import (
+    Exchange,
+    Startup,
+    WebsocketExchange,
+    detect,
+    is_watched,
+    outside_of_requests,
+)
 from otel_toolbar.signals.server.exchange import App, Message, Receive, Scope, Send
+from otel_toolbar.signals.websockets import Connection
 from otel_toolbar.version import VERSION
 from otel_toolbar.web.inject import Injector
 from otel_toolbar.web.security import Access
@@ -63,6 +71,8 @@ class ToolbarApp:
             await self.app(scope, receive, send)
         elif kind == "http":
             await self._http(scope, receive, send)
+        elif kind == "websocket" and self._runtime.connections is not None:
+            await self._websocket(scope, receive, send)
         elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
         else:
@@ -94,6 +104,22 @@ class ToolbarApp:
         finally:
             await injector.finish()
 
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if is_watched(scope):
+            await self.app(scope, receive, send)
+            return
+        if self._by_hand:
+            self._set_up()
+        if self._is_excluded(scope):
+            with outside_of_requests(excluded=True):
+                await self.app(scope, receive, send)
+            return
+        exchange = self._websocket_exchange(scope)
+        if exchange is None:
+            await self._unwatched(scope, receive, send)
+        else:
+            await exchange.run(self.app, receive, send)
+
     async def _unwatched(self, scope: Scope, receive: Receive, send: Send) -> None:
         with outside_of_requests():
             await self.app(scope, receive, send)
@@ -113,6 +139,18 @@ class ToolbarApp:
             return Exchange(scope, self._framework, self._runtime.options.max_spans)
         except Exception:
             guard.failed("start of a request")
+            return None
+
+    def _websocket_exchange(self, scope: Scope) -> WebsocketExchange | None:
+        """The watcher of this connection; None when there is nothing to watch with."""
+        connections = self._runtime.connections
+        try:
+            if connections is None or runtimes.sdk_disabled():
+                return None
+            connection = Connection(scope, connections, self._runtime.options.max_spans)
+            return WebsocketExchange(scope, self._framework, connection)
+        except Exception:
+            guard.failed("start of a websocket connection")
             return None
 
     def _injector(self, scope: Scope, send: Send, exchange: Exchange) -> Injector | None:

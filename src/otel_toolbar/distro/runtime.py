@@ -24,11 +24,12 @@ from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import exceptions, masking
 from otel_toolbar.signals.core import logs as log_records
 from otel_toolbar.signals.core.processor import ToolbarProcessor
+from otel_toolbar.signals.websockets.connections import Connections
 from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
 from otel_toolbar.wire import packed
 
-SIGNALS = ("queries", "tasks", "logs", "loads")
+SIGNALS = ("queries", "tasks", "websockets", "logs", "loads")
 """What the setting `SIGNALS` chooses from."""
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
@@ -49,6 +50,12 @@ class Runtime:
         self.process_id = uuid.uuid4().hex
         self.store = MemoryStore(options, self._live)
         self.processor = ToolbarProcessor(StoreExporter(self.store).export)
+        self.connections = (
+            Connections(options)
+            if "websockets" in settings.selected(options.signals, SIGNALS, off=("loads",))
+            else None
+        )
+        """Counts websocket connections; None when they are not watched."""
         self.closing = False
         """True when the server shuts down: streams of the UI end at once then."""
 

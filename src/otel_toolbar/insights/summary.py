@@ -89,7 +89,8 @@ def summarize(trace: Trace, settings: Settings) -> Summary:
 def name(main: Span) -> str:
     """The span's name; where no route matched that is only the method, and the path is added."""
     path = reading.path(main)
-    bare = main.name.removeprefix("HTTP ").removeprefix("HTTP") in ("", reading.method(main))
+    nothing = ("", "websocket", reading.method(main))
+    bare = main.name.removeprefix("HTTP ").removeprefix("HTTP") in nothing
     return f"{reading.method(main)} {path}".strip() if bare and path else main.name
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from otel_toolbar import semconv
 from otel_toolbar.model import Kind, Log, Span, Trace
 
 from . import size
@@ -86,6 +87,11 @@ class Batch(Protocol):
         """A request, job or message is among them."""
         ...
 
+    @property
+    def websocket(self) -> bool:
+        """The end of a websocket connection is among them."""
+        ...
+
     def spans(self) -> list[Span]: ...
 
     def logs(self) -> list[Log]: ...
@@ -109,6 +115,13 @@ class Spans:
     @property
     def main(self) -> bool:
         return any(span.kind in MAIN_KINDS for span in self.items)
+
+    @property
+    def websocket(self) -> bool:
+        return any(
+            span.kind is Kind.SERVER and semconv.WEBSOCKET_STATE in span.attributes
+            for span in self.items
+        )
 
     def spans(self) -> list[Span]:
         return list(self.items)

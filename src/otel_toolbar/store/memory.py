@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -64,6 +64,8 @@ class MemoryStore:
         """Traces of no request or job, in order: a poller's queries, say, which come in numbers."""
         self._read: OrderedDict[str, tuple[int, Trace]] = OrderedDict()
         """Traces read last, with their number of changes: a page is several requests."""
+        self._closed: deque[tuple[float, str]] = deque(maxlen=self._options.store_max_traces)
+        """When websocket connections were closed, the oldest first."""
         self._numbers = 0
         self._size = 0
         self._evicted = 0
@@ -148,11 +150,20 @@ class MemoryStore:
             self._evicted += self._forget(
                 key for key, entry in self._entries.items() if entry.added < oldest
             )
+        self._evicted += self._forget_closed()
         while len(self._entries) > options.store_max_traces or self._size > options.store_max_bytes:
             victim = self._victim()
             if victim is None:
                 return
             self._evicted += self._forget([victim])
+
+    def _forget_closed(self) -> int:
+        """Let the websocket connections go that were closed `WEBSOCKET_TTL` ago."""
+        oldest = time.monotonic() - self._options.websocket_ttl / 1000
+        old: list[str] = []
+        while self._closed and self._closed[0][0] < oldest:
+            old.append(self._closed.popleft()[1])
+        return self._forget(trace_id for trace_id in old if trace_id in self._entries)
 
     def _victim(self) -> str | None:
         """The oldest; of the minor ones where these are more than a quarter of what is kept."""
@@ -181,6 +192,8 @@ class MemoryStore:
             self._minor[trace_id] = None
         if batch.main:
             self._minor.pop(trace_id, None)
+        if batch.websocket:
+            self._closed.append((time.monotonic(), trace_id))
         return entry
 
     def _newest_first(self, live: Mapping[str, Batch], after: str | None) -> list[tuple[int, str]]:

@@ -17,6 +17,7 @@ from typing import Any, cast
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
+from otel_toolbar import semconv
 from otel_toolbar.model import Event, Kind, Link, Log, Scope, Span, Status, Value
 
 from . import sdk
@@ -30,13 +31,17 @@ _STATUSES = (Status.UNSET, Status.OK, Status.ERROR)
 
 @dataclass(frozen=True)
 class Packed:
-    """Ended spans and log records of one trace. `main`: a request, job or message is among them."""
+    """Ended spans and log records of one trace.
+
+    `main`: a request, job or message is among them; `websocket`: the end of a websocket connection is.
+    """
 
     data: bytes
     logged: bytes
     """The log records, empty when there are none."""
     count: int
     main: bool
+    websocket: bool = False
 
     @property
     def size(self) -> int:
@@ -58,6 +63,7 @@ class Running:
 
     items: Sequence[Any]
     logged: Sequence[Any] = ()
+    websocket = False
 
     @property
     def count(self) -> int:
@@ -90,7 +96,8 @@ def pack(spans: Sequence[Any], logs: Sequence[Any] = ()) -> Packed:
         # A value that OpenTelemetry does not know, set by the app, or an SDK built otherwise.
         data = marshal.dumps([_plain_fields(span) for span in spans])
     logged = marshal.dumps([_log_fields(log) for log in logs]) if logs else b""
-    return Packed(data, logged, len(spans) + len(logs), _has_main(spans))
+    count = len(spans) + len(logs)
+    return Packed(data, logged, count, _has_main(spans), _closes_websocket(spans))
 
 
 def by_trace(spans: Sequence[Any], logs: Sequence[Any] = ()) -> dict[str, Running]:
@@ -112,6 +119,16 @@ def _context_of(log: Any) -> Any:
 
 def _has_main(spans: Sequence[Any]) -> bool:
     return any(span.kind in _MAIN for span in spans)
+
+
+def _closes_websocket(spans: Sequence[Any]) -> bool:
+    # The SERVER span is handed on first, with what belongs to it.
+    first = spans[0] if spans else None
+    return (
+        first is not None
+        and first.kind is SpanKind.SERVER
+        and semconv.WEBSOCKET_STATE in (first.attributes or ())
+    )
 
 
 def _fields(span: Any) -> tuple[Any, ...]:

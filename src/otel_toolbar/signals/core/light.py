@@ -121,8 +121,8 @@ def late(span: Span, key: str, value: AttributeValue) -> None:
         span.set_attribute(key, value)
 
 
-_NO_LIMITS = SpanLimits()
-_UNSET = Status()
+NO_LIMITS = SpanLimits()
+UNSET = Status()
 
 
 class LightSpan(Span):
@@ -153,12 +153,12 @@ class LightSpan(Span):
         self.record: records.Record | None = record
         """Its request; None once the span has been handed on."""
         self.resource = record.resource or Resource.get_empty()
-        self.limits = _NO_LIMITS
+        self.limits = NO_LIMITS
         self.unit = 0
         """See `unit_of`: of the span above."""
         self._links = links
         self._events: list[tuple[str, int, Mapping[str, Any]]] | None = None
-        self._status = _UNSET
+        self._status = UNSET
         self.context = SpanContext(
             parent.trace_id, new_span_id(), False, parent.trace_flags, parent.trace_state
         )
@@ -215,8 +215,13 @@ class LightSpan(Span):
         if self.end_time is not None:
             return
         self.end_time = end_time or time.time_ns()
-        if self.record is not None and self.record.closed:
-            emit(self.record, [self])
+        record = self.record
+        if record is None:
+            return
+        if record.closed_at:
+            emit(record, [self])
+        elif record.untold is not None:
+            record.untold.append(self)
 
     # What the SDK's spans have beyond the API, for those who read them: other libraries do.
 
@@ -303,7 +308,7 @@ def take(spans: Sequence[LightSpan]) -> list[LightSpan]:
 
 def tell_others(record: records.Record, spans: Sequence[LightSpan]) -> None:
     """Give spans, as `ReadableSpan`s, to the processors that are not ours."""
-    others = [each for each in _processors(record) if not hasattr(each, TAKES_ALL)]
+    others = _others(record)
     if not others:
         return
     for span in spans:
@@ -313,6 +318,15 @@ def tell_others(record: records.Record, spans: Sequence[LightSpan]) -> None:
                 processor.on_end(converted)
         except Exception:
             guard.failed("handing on a light span")
+
+
+def has_others(record: records.Record) -> bool:
+    """True when somebody else wants spans: an exporter, say."""
+    return bool(_others(record))
+
+
+def _others(record: records.Record) -> list[SpanProcessor]:
+    return [each for each in _processors(record) if not hasattr(each, TAKES_ALL)]
 
 
 def _take(span: LightSpan) -> bool:
@@ -382,7 +396,7 @@ def _trace_of_its_own(record: records.Record) -> SpanContext:
 
 
 def _limits(record: records.Record) -> SpanLimits:
-    return getattr(record.server, "_limits", None) or _NO_LIMITS
+    return getattr(record.server, "_limits", None) or NO_LIMITS
 
 
 TAKES_ALL = "otel_toolbar_take_all"

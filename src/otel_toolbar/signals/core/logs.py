@@ -116,10 +116,15 @@ def placed(record: records.Record) -> list[Any]:
     """The request's log records, each in its trace; from now on they are the caller's."""
     logs, record.logs = record.logs, []
     for log in logs:
-        if isinstance(log, LightLog):
-            log.context = log.context or record.context
-            log.resource = record.resource
+        place(log, record)
     return logs
+
+
+def place(log: Any, record: records.Record) -> None:
+    """Put a light log record into the trace of its request."""
+    if isinstance(log, LightLog):
+        log.context = log.context or record.context
+        log.resource = record.resource
 
 
 def trace_id(log: Any) -> int:
@@ -144,6 +149,11 @@ def tell_others(logs: Sequence[Any]) -> None:
                 processor.on_emit(converted)
         except Exception:
             guard.failed("handing on a log record")
+
+
+def has_others() -> bool:
+    """True when somebody else wants log records: an exporter, say."""
+    return bool(_others())
 
 
 def _others() -> list[Any]:

@@ -20,7 +20,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otel_toolbar import guard, semconv
 
-from . import foreign, light, logs
+from . import foreign, handover, light, logs
 from . import record as records
 
 MAX_LIVE = 2000
@@ -28,9 +28,6 @@ MAX_LIVE = 2000
 
 MAX_OPEN = 10_000
 """Requests whose SERVER span has not ended; the oldest beyond that are given up."""
-
-KEPT_BACK = 500
-"""Ended SDK spans of a running request that are handed on together at its end, at most."""
 
 INLINE = 200
 """Light spans converted where the request ends; more of them are converted in a thread."""
@@ -62,6 +59,7 @@ def adopt(record: records.Record, span: Span) -> None:
     record.trace_id = span.get_span_context().trace_id
     record.resource = span.resource
     record.told_of_starts = light.told_of_starts(record)
+    handover.begin(record)
     _open[span.get_span_context().span_id] = record
     if len(_open) > MAX_OPEN:
         _open.pop(next(iter(_open)), None)
@@ -134,14 +132,17 @@ class ToolbarProcessor(SpanProcessor):
             foreign.ended(span)
             record = records.current()
             if record is not None and record.trace_id == context.trace_id and not record.closed_at:
-                self._keep_back(record, span)
+                handed_on = record.keep_back(span)
+                if handed_on:
+                    self._export(handed_on, ())
                 return
             record = _open.pop(context.span_id, None)
             if record is None:
                 self._export((span,), ())
             else:
                 logged = logs.placed(record)
-                logs.tell_others(logged)
+                if record.untold_logs is None:
+                    logs.tell_others(logged)
                 # Its own span first: of a trace that is too large the rest is dropped.
                 self._export((span, *record.ended, *self._drain(record)), logged)
         except Exception:
@@ -160,26 +161,25 @@ class ToolbarProcessor(SpanProcessor):
         self._live.clear()
         self._draining.clear()
         _open.clear()
+        handover.start_afresh()
 
     def live(self) -> tuple[list[Any], list[Any]]:
         """The spans that run, and ended ones and log records of running requests, as they are.
 
         Their writers may go on writing them: read them through `wire.packed`.
         """
-        running: list[Any] = list(self._live.values())
+        live = self._live.copy()
+        running: list[Any] = []
         logged: list[Any] = []
-        for record in list(_open.values()):
+        for span_id, record in _open.copy().items():
+            server = record.server
+            if server is not None:
+                live[span_id] = server  # it may have run for days, and been given up as live
+                _refresh(record, server)
             running += record.ended
-            running += record.spans
+            running += record.shown()
             logged += [log for log in record.logs if logs.trace_id(log)]
-        return running, logged
-
-    def _keep_back(self, record: records.Record, span: ReadableSpan) -> None:
-        """Keep a span of a running request until its SERVER span ends: one hand-over for all."""
-        record.ended.append(span)
-        if len(record.ended) >= KEPT_BACK:
-            ended, record.ended = record.ended, []
-            self._export(ended, ())
+        return [*live.values(), *running], logged
 
     def _remember(self, span: Span) -> None:
         live = self._live
@@ -192,7 +192,7 @@ class ToolbarProcessor(SpanProcessor):
 
         The ones still running are emitted when they end.
         """
-        ended = [span for span in record.spans if span.end_time is not None]
+        ended = [span for span in record.shown() if span.end_time is not None]
         record.spans = []
         if len(ended) > INLINE:
             thread = threading.Thread(
@@ -201,18 +201,33 @@ class ToolbarProcessor(SpanProcessor):
             self._draining.add(thread)
             thread.start()
         taken = light.take(ended[:INLINE])
-        light.tell_others(record, taken)
+        if record.untold is None:
+            light.tell_others(record, taken)
+        else:
+            handover.end(record, INLINE)
         return taken
 
     def _drain_rest(self, record: records.Record, rest: list[light.LightSpan]) -> None:
-        light.emit(record, rest)
+        if record.untold is None:
+            light.emit(record, rest)
+        else:
+            self._export(light.take(rest), ())
         self._draining.discard(threading.current_thread())
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         deadline = time.monotonic() + timeout_millis / 1000
         for thread in list(self._draining):
             thread.join(max(0.0, deadline - time.monotonic()))
-        return not self._draining
+        return handover.flush(max(0.0, deadline - time.monotonic())) and not self._draining
+
+
+def _refresh(record: records.Record, server: Span) -> None:
+    """Let the SERVER span of a long request say what is known by now."""
+    try:
+        if record.now is not None and server.is_recording():
+            set_clean(server, record.now())
+    except Exception:
+        guard.failed("a look at a running request")
 
 
 def _place(span: Span, context: Context | None) -> None:

@@ -8,7 +8,8 @@ request, and only its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, ContextVar, Token
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
     from .light import LightSpan
+
+KEPT_BACK = 500
+"""Ended SDK spans of a running request that are handed on together at its end, at most."""
 
 DETACHED_SECONDS = 30
 """Work that outlives its response by more than this starts a trace of its own, linked to it."""
@@ -55,6 +59,7 @@ class Record:
         "later",
         "limit",
         "logs",
+        "now",
         "resource",
         "route",
         "server",
@@ -62,6 +67,8 @@ class Record:
         "subjects",
         "told_of_starts",
         "trace_id",
+        "untold",
+        "untold_logs",
     )
 
     def __init__(self, limit: int, *, ends_for_all: bool = False) -> None:
@@ -86,6 +93,12 @@ class Record:
         self.dropped = 0
         self.route: str | None = None
         """Route template, where a framework's hook tells it."""
+        self.now: Callable[[], Mapping[str, AttributeValue]] | None = None
+        """What the SERVER span would say at this moment. Asked for from any thread, by who looks."""
+        self.untold: deque[LightSpan] | None = None
+        """Ended light spans that others are told of before the end; None: they are told at the end."""
+        self.untold_logs: deque[Any] | None = None
+        """Likewise the log records."""
         self.closed_at = 0.0
         self.later: SpanContext | None = None
         """Root of the trace that takes over long after the response."""
@@ -117,6 +130,18 @@ class Record:
             return True
         self.dropped += 1
         return False
+
+    def keep_back(self, span: ReadableSpan) -> Sequence[ReadableSpan]:
+        """Keep an SDK span until the SERVER span ends; returns those to be handed on now."""
+        self.ended.append(span)
+        if len(self.ended) < KEPT_BACK:
+            return ()
+        ended, self.ended = self.ended, []
+        return ended
+
+    def shown(self) -> list[LightSpan]:
+        """The light spans as a reader is to see them, running ones too. From any thread."""
+        return self.spans
 
     def keep_log(self, log: Any) -> None:
         """Take a log record, or count it when there are too many."""

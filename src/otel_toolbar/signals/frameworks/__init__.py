@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from . import fastapi, handled, routes
+import functools
+
+from . import fastapi, handled, quart, routes
 
 
+@functools.cache
 def install() -> None:
-    """Put the hooks in; each takes effect when its framework is imported."""
+    """Put the hooks in, once; each takes effect when its framework is imported."""
     routes.install()
     fastapi.install()
     handled.install()
+    quart.install()

@@ -16,9 +16,10 @@ Keywords = dict[str, Any]
 
 def install() -> None:
     """Put the hooks in as soon as the framework's module is imported."""
-    wrapt.register_post_import_hook(
-        _after("RequestContext.match_request", _note_quart), "quart.ctx"
-    )
+    for context in ("RequestContext", "WebsocketContext"):
+        wrapt.register_post_import_hook(
+            _after(f"{context}.match_request", _note_quart), "quart.ctx"
+        )
     wrapt.register_post_import_hook(
         _after("BaseHandler.resolve_request", _note_django), "django.core.handlers.base"
     )

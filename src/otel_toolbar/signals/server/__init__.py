@@ -5,5 +5,14 @@ from __future__ import annotations
 from .exchange import Exchange, is_watched, outside_of_requests
 from .framework import Framework, detect
 from .lifespan import Startup
+from .websocket import WebsocketExchange
 
-__all__ = ["Exchange", "Framework", "Startup", "detect", "is_watched", "outside_of_requests"]
+__all__ = [
+    "Exchange",
+    "Framework",
+    "Startup",
+    "WebsocketExchange",
+    "detect",
+    "is_watched",
+    "outside_of_requests",
+]

@@ -32,19 +32,30 @@ MAX_NAMES = 16
 _METHODS = frozenset(
     "CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT QUERY TRACE".split()  # noqa: SIM905
 )
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def of_request(scope: Mapping[str, Any]) -> Attributes:
     """The standard attributes of an HTTP request, as the semantic conventions name them."""
     method = str(scope.get("method", ""))
     attributes: Attributes = {
-        semconv.HTTP_REQUEST_METHOD: method if method in _METHODS else "_OTHER",
-        semconv.URL_SCHEME: str(scope.get("scheme", "http")),
-        semconv.URL_PATH: masking.path(str(scope.get("path", ""))),
+        semconv.HTTP_REQUEST_METHOD: method if method in _METHODS else "_OTHER"
     }
     if method not in _METHODS:
         attributes[semconv.HTTP_REQUEST_METHOD_ORIGINAL] = method
+    return attributes | _of_url(scope, "http")
+
+
+def of_websocket(scope: Mapping[str, Any]) -> Attributes:
+    """The standard attributes of a websocket connection."""
+    return _of_url(scope, "ws") | {semconv.NETWORK_PROTOCOL_NAME: "websocket"}
+
+
+def _of_url(scope: Mapping[str, Any], scheme: str) -> Attributes:
+    attributes: Attributes = {
+        semconv.URL_SCHEME: str(scope.get("scheme", scheme)),
+        semconv.URL_PATH: masking.path(str(scope.get("path", ""))),
+    }
     query = scope.get("query_string")
     if query:
         attributes[semconv.URL_QUERY] = masking.query_string(query)

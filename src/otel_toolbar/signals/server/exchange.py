@@ -5,6 +5,7 @@ It only watches. Every message goes on as it came, and an error of ours costs a 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from otel_toolbar.version import VERSION
 
 from . import attributes, route
 from .framework import Framework
+from .stream import Stream
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -41,10 +43,16 @@ _BODIES = ("http.response.body", "http.response.zerocopysend")
 class Exchange:
     """One request of an app, run by `run`. It is the subject `server` of its record."""
 
-    def __init__(self, scope: Scope, framework: Framework, max_spans: int) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        framework: Framework,
+        max_spans: int,
+        record: records.Record | None = None,
+    ) -> None:
         self._scope = scope
         self._framework = framework
-        self._record = records.Record(max_spans)
+        self._record = records.Record(max_spans) if record is None else record
         self._record.subjects["server"] = self
         self._started = time.time_ns()
         self._cpu = time.thread_time()
@@ -54,6 +62,7 @@ class Exchange:
         self._response_headers: attributes.Headers = ()
         self._received = self._sent = self._chunks = 0
         self._first_byte = 0
+        self._stream: Stream | None = None
         self._trailers = self._complete = self._disconnected = self._raised = False
 
     def is_of(self, scope: Scope) -> bool:
@@ -72,7 +81,20 @@ class Exchange:
 
     async def run(self, app: App, receive: Receive, send: Send) -> None:
         """Run the app; what it raises goes on."""
+        token = records.enter(self._record)
+        steps.began(self._record)
+        self._begin(of_another=records.is_left_over(token))
+        try:
+            await app(self._scope, *self._watched(receive, send))
+        except BaseException as error:
+            self._failed(error)
+            raise
+        finally:
+            self._finish()
+            steps.left(self._record)
+            records.leave(token)
 
+    def _watched(self, receive: Receive, send: Send) -> tuple[Receive, Send]:
         async def watched_receive() -> Message:
             message = await receive()
             self._receiving(message)
@@ -83,22 +105,18 @@ class Exchange:
             await send(message)
             self._has_sent(message)
 
-        token = records.enter(self._record)
-        steps.began(self._record)
-        self._begin(of_another=records.is_left_over(token))
-        try:
-            await app(self._scope, watched_receive, watched_send)
-        except BaseException as error:
-            self._failed(error)
-            raise
-        finally:
-            self._finish()
-            steps.left(self._record)
-            records.leave(token)
+        return watched_receive, watched_send
 
     def summary(self) -> attributes.Attributes:
         """What is known of the exchange at the SERVER span's end."""
         span = cast(Any, self._record.server)
+        facts = self._facts() | self._cost()
+        self._name(span, facts)
+        self._note_status(span)
+        return facts
+
+    def _facts(self) -> attributes.Attributes:
+        """What is known by now. May be asked for from any thread."""
         facts = attributes.of_headers(
             semconv.HTTP_REQUEST_HEADER,
             semconv.REQUEST_HEADERS_MORE,
@@ -111,21 +129,30 @@ class Exchange:
         facts |= attributes.of_parameters(self._scope, cookies)
         facts |= attributes.of_secret_path(self._scope)
         facts[semconv.TOOLBAR_FRAMEWORK] = self._framework.name
-        facts[semconv.HTTP_REQUEST_BODY_SIZE] = self._received
-        facts[semconv.HTTP_RESPONSE_BODY_SIZE] = self._sent
-        facts[semconv.RESPONSE_CHUNKS] = self._chunks
-        facts[semconv.CPU_TIME] = max(0.0, time.thread_time() - self._cpu)
+        facts.update(_endpoint(self._scope))
+        if self._own is None:
+            facts |= attributes.of_client(self._scope)
+        return facts | self._traffic()
+
+    def _cost(self) -> attributes.Attributes:
+        """What it took; to be asked for in the app's own thread."""
+        return {semconv.CPU_TIME: max(0.0, time.thread_time() - self._cpu)}
+
+    def _traffic(self) -> attributes.Attributes:
+        """What went in and out."""
+        facts: attributes.Attributes = {
+            semconv.HTTP_REQUEST_BODY_SIZE: self._received,
+            semconv.HTTP_RESPONSE_BODY_SIZE: self._sent,
+            semconv.RESPONSE_CHUNKS: self._chunks,
+        }
         if self._status:
             facts[semconv.HTTP_RESPONSE_STATUS_CODE] = self._status
         if self._first_byte:
             facts[semconv.RESPONSE_FIRST_BYTE] = max(0, self._first_byte - self._started) / 1e9
         if self._disconnected and not self._complete:
             facts[semconv.REQUEST_DISCONNECTED] = True
-        facts.update(_endpoint(self._scope))
-        if self._own is None:
-            facts |= attributes.of_client(self._scope)
-        self._name(span, facts)
-        self._note_status(span)
+        if self._stream is not None:
+            facts |= self._stream.facts()
         return facts
 
     def _name(self, span: Span, facts: attributes.Attributes) -> None:
@@ -135,7 +162,14 @@ class Exchange:
         template = self._record.route or route.of(self._scope)
         if template is not None:
             facts[semconv.HTTP_ROUTE] = template
-            span.update_name(f"{attributes.span_method(self._scope)} {template}")
+            span.update_name(self._span_name(template))
+
+    def _span_name(self, template: str) -> str:
+        return f"{attributes.span_method(self._scope)} {template}".strip()
+
+    def _given(self) -> attributes.Attributes:
+        """What the SERVER span says from its start on."""
+        return attributes.of_request(self._scope)
 
     @staticmethod
     def _is_named(span: Any) -> bool:
@@ -145,7 +179,7 @@ class Exchange:
         if self._own is not None and self._status >= 500 and not self._raised:
             span.set_attribute(semconv.ERROR_TYPE, str(self._status))
             span.set_status(StatusCode.ERROR)
-        for error in _fastapi_errors(self._scope)[-1:]:
+        for error in fastapi_errors(self._scope)[-1:]:
             exceptions.record(span, error)
 
     def _begin(self, *, of_another: bool) -> None:
@@ -166,10 +200,10 @@ class Exchange:
     def _start_own_span(self) -> tuple[Span, Context]:
         context = _extract(self._scope)
         span = _tracer(trace.get_tracer_provider()).start_span(
-            attributes.span_method(self._scope),
+            self._span_name(""),
             context=context,
             kind=SpanKind.SERVER,
-            attributes=attributes.of_request(self._scope),
+            attributes=self._given(),
             start_time=self._started,
         )
         self._own = span
@@ -185,6 +219,7 @@ class Exchange:
                 self._received += len(message.get("body") or b"")
             elif message["type"] == "http.disconnect":
                 self._disconnected = True
+                self._end_stream("disconnect")
         except Exception:
             guard.failed("receive of a request")
 
@@ -199,11 +234,29 @@ class Exchange:
                     # The framework that makes one itself was not reached, or has it switched off.
                     self._start_own_span()
             elif kind in _BODIES:
-                self._sent += len(message.get("body") or b"")
+                size = len(message.get("body") or b"")
+                self._sent += size
                 self._chunks += 1
                 self._first_byte = self._first_byte or time.time_ns()
+                if self._stream is not None:
+                    self._stream.part(message)
+                elif message.get("more_body") and size:
+                    self._begin_stream(message)
         except Exception:
             guard.failed("send of a response")
+
+    def _begin_stream(self, message: Message) -> None:
+        """The body comes in parts: seen while it does, for that may take hours."""
+        self._stream = Stream(self._started, self._response_headers)
+        self._stream.part(message)
+        self._record.now = self._facts
+
+    def _end_stream(self, how: str) -> None:
+        try:
+            if self._stream is not None:
+                self._stream.ended(how)
+        except Exception:
+            guard.failed("end of a stream")
 
     def _has_sent(self, message: Message) -> None:
         try:
@@ -214,6 +267,7 @@ class Exchange:
                 or kind == "http.response.pathsend"
             ):
                 self._complete = True
+                self._end_stream("complete")
                 # A server error may still be raised to us: it belongs on the span.
                 if self._own is not None and self._status < 500:
                     self._own.end()
@@ -223,6 +277,7 @@ class Exchange:
     def _failed(self, error: BaseException) -> None:
         try:
             self._raised = True
+            self._end_stream(_end_by(error))
             if self._record.server is None:
                 self._start_own_span()
             span = self._own
@@ -237,6 +292,7 @@ class Exchange:
         try:
             if self._context is not None:
                 otel_context.detach(self._context)
+            self._end_stream("unfinished")
             if self._own is not None and self._own.is_recording():
                 self._own.end()
         except Exception:
@@ -292,6 +348,12 @@ class _ScopeGetter(Getter[Scope]):
 _GETTER = _ScopeGetter()
 
 
+def _end_by(error: BaseException) -> str:
+    """How a stream ended: servers and frameworks raise such errors where the client has gone."""
+    gone = (asyncio.CancelledError, GeneratorExit, OSError)
+    return "disconnect" if isinstance(error, gone) else "error"
+
+
 def _no_span() -> Context:
     """The context as it is, without a current span."""
     return trace.set_span_in_context(trace.INVALID_SPAN)
@@ -306,7 +368,7 @@ def _extract(scope: Scope) -> Context:
         return here
 
 
-def _fastapi_errors(scope: Scope) -> list[BaseException]:
+def fastapi_errors(scope: Scope) -> list[BaseException]:
     """Exceptions that FastAPI's own telemetry noted: it ends its span before they reach us."""
     return list(getattr(scope.get(_FASTAPI), "_exceptions", ()))
 
