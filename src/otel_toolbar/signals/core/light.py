@@ -83,7 +83,7 @@ def start(
     elif not parent.is_valid:
         parent = cast(SpanContext, record.context)
     span = LightSpan(name, kind, attributes, scope, parent, record, links, start_time)
-    span.unit = unit_of(above)
+    span.otel_toolbar_unit = span.context.span_id if kind is SpanKind.CONSUMER else unit_of(above)
     for processor in record.told_of_starts:
         processor.on_start(cast(Any, span), parent_context=otel_context.get_current())
     if not record.closed:
@@ -91,16 +91,13 @@ def start(
     return span
 
 
-UNIT = "_otel_toolbar_unit"
-"""Attribute of an SDK span: what `unit_of` tells of it, where that is not 0."""
+UNIT = "otel_toolbar_unit"
+"""Attribute of a span, light or the SDK's: what `unit_of` tells of it, where that is not 0."""
 
 
 def unit_of(span: Span) -> int:
     """Id of the job or received message (CONSUMER) that a span is, or is in; 0 when there is none."""
-    if span.__class__ is not LightSpan:  # isinstance is slow for the API's abstract class
-        return getattr(span, UNIT, 0)
-    given = cast(LightSpan, span)
-    return given.context.span_id if given.kind is SpanKind.CONSUMER else given.unit
+    return getattr(span, UNIT, 0)
 
 
 def possible() -> bool:
@@ -130,8 +127,8 @@ class LightSpan(Span):
 
     __slots__ = (
         "_events", "_links", "_status", "attributes", "context", "end_time",
-        "instrumentation_scope", "kind", "limits", "name", "parent", "record", "resource",
-        "start_time", "unit",
+        "instrumentation_scope", "kind", "limits", "name", "otel_toolbar_unit", "parent", "record",
+        "resource", "start_time",
     )  # fmt: skip
 
     def __init__(
@@ -154,7 +151,7 @@ class LightSpan(Span):
         """Its request; None once the span has been handed on."""
         self.resource = record.resource or Resource.get_empty()
         self.limits = NO_LIMITS
-        self.unit = 0
+        self.otel_toolbar_unit = 0
         """See `unit_of`: of the span above."""
         self._links = links
         self._events: list[tuple[str, int, Mapping[str, Any]]] | None = None

@@ -129,7 +129,9 @@ class Query:
             return
         nanoseconds = (span.end_time or 0) - span.start_time
         queries = Queries.of(record, self._options)
-        span.attributes.update(queries.take(span.attributes, self._asked, nanoseconds, span.unit))
+        span.attributes.update(
+            queries.take(span.attributes, self._asked, nanoseconds, light.unit_of(span))
+        )
 
 
 def _keep(

@@ -82,6 +82,11 @@ class MessageSpan(light.LightSpan):
         return self._above
 
     @property
+    def otel_toolbar_unit(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        received = self.kind is SpanKind.CONSUMER
+        return self.context.span_id if received else light.unit_of(self._above)
+
+    @property
     def parent(self) -> SpanContext:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self._above.get_span_context()
 
