@@ -82,7 +82,7 @@ def opened(chromium: Any, site: str) -> Iterator[Open]:
 def _note(problems: list[str], path: str, message: Any) -> None:
     # A favicon that the app does not have is none of our business.
     if message.type == "error" and "favicon.ico" not in message.location.get("url", ""):
-        problems.append(f"{path}: {message.text}")
+        problems.append(f"{path}: {message.text} {message.location.get('url')}")
 
 
 @pytest.fixture
