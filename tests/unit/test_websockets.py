@@ -25,6 +25,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from otel_toolbar import guard
 from otel_toolbar.settings import Settings
+from otel_toolbar.signals import frameworks
 from otel_toolbar.signals.core import handover, light, logs
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.websockets import Connection, content
@@ -40,6 +41,8 @@ from tests.telemetry import (
     watched,
     websocket_scope,
 )
+
+frameworks.install()
 
 
 @pytest.fixture
