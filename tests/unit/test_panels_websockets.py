@@ -79,6 +79,8 @@ def test_the_rate_is_of_what_is_kept_where_that_is_all_there_is() -> None:
     # 100 kept of many within 2.5 s: over 10 s they would look like 10/s
     found = only(sockets.connection(100, total=9000, live=True, step=25))
     assert found.rate == pytest.approx(100 / 2.9, abs=0.1)
+    found = only(sockets.connection(100, total=9000, live=True, step=1))
+    assert found.rate == pytest.approx(100 / 0.5, abs=2)
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,8 @@ def _rate(span: Span, messages: Sequence[Span], total: int, now: int) -> float:
         return round(total / lasted, 1) if lasted > 0 else 0.0
     since = max(now - RECENT * 1_000_000_000, span.start)
     recent = [each.start for each in messages if since <= each.start <= now]
+    lasted = max(now - since, 1_000_000_000)
     if len(recent) == len(messages) < total:
         # All that is kept is recent, and there was more: what is kept is what can be measured.
-        since = min(recent, default=now)
-    lasted = max(now - since, 1_000_000_000) / 1e9
-    return round(len(recent) / lasted, 1)
+        lasted = max(now - min(recent, default=now), 1_000_000)
+    return round(len(recent) / (lasted / 1e9), 1)
