@@ -24,7 +24,7 @@ from otel_toolbar.signals.core import exceptions, processor, steps
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.version import VERSION
 
-from . import attributes, route
+from . import attributes, debug, route
 from .framework import Framework
 from .stream import Stream
 
@@ -145,6 +145,12 @@ class Exchange:
             semconv.HTTP_RESPONSE_BODY_SIZE: self._sent,
             semconv.RESPONSE_CHUNKS: self._chunks,
         }
+        if debug.is_on(self._scope, self._framework.name):
+            facts[semconv.FRAMEWORK_DEBUG] = True
+        facts[semconv.HTTP_REQUEST_BODY_SIZE] = self._received
+        facts[semconv.HTTP_RESPONSE_BODY_SIZE] = self._sent
+        facts[semconv.RESPONSE_CHUNKS] = self._chunks
+        facts[semconv.CPU_TIME] = max(0.0, time.thread_time() - self._cpu)
         if self._status:
             facts[semconv.HTTP_RESPONSE_STATUS_CODE] = self._status
         if self._first_byte:
