@@ -48,6 +48,14 @@ def test_page_on_a_developers_machine() -> None:
     assert found.problems == 0
     assert headers.PANEL.badge(found) == Badge()
 
+    assert [field.name for field in found.request] == [
+        "host",
+        "user-agent",
+        "accept",
+        "accept-encoding",
+        "cookie",
+    ]
+
 
 def test_page_of_a_public_host() -> None:
     found = view(
@@ -64,13 +72,6 @@ def test_page_of_a_public_host() -> None:
         "Cookie session",
     ]
     assert headers.PANEL.badge(found) == Badge("3", "warn")
-    assert [field.name for field in found.request] == [
-        "host",
-        "user-agent",
-        "accept",
-        "accept-encoding",
-        "cookie",
-    ]
 
 
 def test_trace_context_of_a_caller() -> None:
