@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from otel_toolbar import semconv
-from otel_toolbar.insights import connection, event_loop, reading
+from otel_toolbar.insights import event_loop, reading
 from otel_toolbar.insights.hint import Figure, Hint, Rule, place
 from otel_toolbar.model import Kind, Span, Trace
 from otel_toolbar.settings import Settings
@@ -75,43 +75,23 @@ def _lag(trace: Trace, settings: Settings) -> Iterator[Hint]:  # noqa: ARG001
 
 def _leaked(trace: Trace, settings: Settings) -> Iterator[Hint]:  # noqa: ARG001
     groups: dict[object, list[Span]] = {}
-    for span in event_loop.tasks(trace):
-        owner = trace.owners.get(span.span_id)
-        if _is_left_behind(trace, span) and owner is not None and owner.kind is Kind.SERVER:
-            groups.setdefault(place(span), []).append(span)
+    for span in event_loop.left_behind(trace):
+        groups.setdefault((place(span), _name(span)), []).append(span)
     for spans in groups.values():
-        name = (
-            reading.text(spans[0], semconv.ASYNCIO_TASK_COROUTINE, semconv.ASYNCIO_TASK_NAME)
-            or spans[0].name
-        )
         them = f"{len(spans):,} tasks" if len(spans) > 1 else "A task"
-        still = "were" if len(spans) > 1 else "was"
+        was = "were" if len(spans) > 1 else "was"
         yield LEAKED_TASK.hint(
             spans,
-            f"{them} of `{name}` {still} still running when the request had ended.",
+            f"{them} of `{_name(spans[0])}` {was} running when the request had ended, and"
+            " never seen to end.",
             [Figure("tasks", len(spans))],
             severity="warn",
         )
 
 
-def _is_left_behind(trace: Trace, span: Span) -> bool:
-    """True for the app's own task that went on after its request, or its connection.
-
-    One that a library started is not told of: a pool or a listener is there to stay.
-    """
-    owner = trace.owners.get(span.span_id)
-    if owner is None or owner.running or place(span) is None:
-        return False
-    if reading.text(span, semconv.ASYNCIO_TASK_STATE) != "running":
-        return False
-    rest = event_loop.rest(trace, span)
-    # What was done within a moment of the response has not been left behind.
-    short = rest is not None and rest.end is not None and rest.end - (owner.end or 0) < _MOMENT
-    return not (short and not connection.is_connection(owner))
-
-
-_MOMENT: Final = 100_000_000
-"""ns"""
+def _name(span: Span) -> str:
+    told = reading.text(span, semconv.ASYNCIO_TASK_COROUTINE, semconv.ASYNCIO_TASK_NAME)
+    return told or span.name
 
 
 BLOCKING: Final = Rule(
@@ -139,8 +119,8 @@ LAGGING: Final = Rule(
 LEAKED_TASK: Final = Rule(
     id="leaked-task",
     title="Task left behind",
-    when="A task that the app created was still running when its request or websocket connection"
-    " had ended. Not: tasks of libraries, tasks that ended within 100 ms of the response.",
+    when="A task that the app created was running when its request or websocket connection ended, and was"
+    " not seen to end. Not: tasks of libraries, tasks that were seen to end later.",
     evidence="Coroutine, how many, where it was created.",
     fix="Await it or use `asyncio.TaskGroup`; for work that may outlive the request use a"
     " background task or a job.",

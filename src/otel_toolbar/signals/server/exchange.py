@@ -129,6 +129,8 @@ class Exchange:
         facts |= attributes.of_parameters(self._scope, cookies)
         facts |= attributes.of_secret_path(self._scope)
         facts[semconv.TOOLBAR_FRAMEWORK] = self._framework.name
+        if debug.is_on(self._scope, self._framework.name):
+            facts[semconv.FRAMEWORK_DEBUG] = True
         facts.update(_endpoint(self._scope))
         if self._own is None:
             facts |= attributes.of_client(self._scope)
@@ -145,12 +147,6 @@ class Exchange:
             semconv.HTTP_RESPONSE_BODY_SIZE: self._sent,
             semconv.RESPONSE_CHUNKS: self._chunks,
         }
-        if debug.is_on(self._scope, self._framework.name):
-            facts[semconv.FRAMEWORK_DEBUG] = True
-        facts[semconv.HTTP_REQUEST_BODY_SIZE] = self._received
-        facts[semconv.HTTP_RESPONSE_BODY_SIZE] = self._sent
-        facts[semconv.RESPONSE_CHUNKS] = self._chunks
-        facts[semconv.CPU_TIME] = max(0.0, time.thread_time() - self._cpu)
         if self._status:
             facts[semconv.HTTP_RESPONSE_STATUS_CODE] = self._status
         if self._first_byte:
