@@ -560,7 +560,7 @@ def test_what_an_alert_says() -> None:
     [
         ([query(1, 150)], "SELECT t took 150 ms; the limit is 100 ms."),
         ([request(took=400), blocking()], "crunch held the event loop for 150 ms: no other request ran."),
-        ([task(), task()], "2 tasks of `audit` were running when the request had ended, and never seen to end."),
+        ([task(), task()], "2 tasks of audit were running when the request had ended, and never seen to end."),
         ([request(status=500, events=raised())], "app.Broken: no"),
         (
             [request(**attributes(toolbar__event_loop__lag__max=0.3, toolbar__event_loop__lag__other__name="GET /report"))],

@@ -163,7 +163,7 @@ UNHANDLED: Final = Rule(
 )
 FAILED_STEP: Final = Rule(
     id="failed-step",
-    title="A step failed, and the request went on",
+    title="Failed step",
     when="A query, call or task failed, and what it was part of did not. Only information:"
     " integrity errors, 4xx of another service.",
     evidence="What failed, exception or status.",

@@ -82,7 +82,7 @@ def _leaked(trace: Trace, settings: Settings) -> Iterator[Hint]:  # noqa: ARG001
         was = "were" if len(spans) > 1 else "was"
         yield LEAKED_TASK.hint(
             spans,
-            f"{them} of `{_name(spans[0])}` {was} running when the request had ended, and"
+            f"{them} of {_name(spans[0])} {was} running when the request had ended, and"
             " never seen to end.",
             [Figure("tasks", len(spans))],
             severity="warn",

@@ -101,7 +101,7 @@ def _jobs(trace: Trace, settings: Settings) -> Iterator[Hint]:  # noqa: ARG001
         function = reading.text(spans[0], semconv.SAQ_JOB_FUNCTION) or spans[0].name
         yield JOBS_IN_A_LOOP.hint(
             spans,
-            f"{len(spans):,} jobs of `{function}` were sent one by one from one line,"
+            f"{len(spans):,} jobs of {function} were sent one by one from one line,"
             f" {seconds * 1000:.1f} ms together.",
             [Figure("jobs", len(spans)), Figure("time", seconds, "s")],
             severity="warn",
