@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -615,6 +618,24 @@ def test_unknown_names_are_told_with_what_was_meant() -> None:
     assert line.startswith(
         "OTEL_TOOLBAR_ALERTS: no alert is named 'zzz'; there are: unhandled-error, "
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [("-slow-querry", "did you mean slow-query?"), ("", "")]
+)
+def test_the_line_is_logged_at_the_start(value: str, says: str) -> None:
+    code = "from otel_toolbar.distro import runtime; runtime.install()"
+    environment = os.environ | {"OTEL_TOOLBAR_ALERTS": value}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert says in done.stderr
+    assert ("no alert is named" in done.stderr) is bool(value)
 
 
 def test_names_are_unique() -> None:
