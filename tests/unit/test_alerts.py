@@ -92,7 +92,7 @@ def work(
     )  # fmt: skip
 
 
-def raised(kind: str = "app.Broken", **attributes: Any) -> tuple[Event, ...]:
+def raised(kind: Any = "app.Broken", **attributes: Any) -> tuple[Event, ...]:
     text = f'Traceback (most recent call last):\n  File "/app/shop.py", line 9, in buy\n    pay()\n{kind}: no'
     facts = {"exception.type": kind, "exception.message": "no", "exception.stacktrace": text}
     return (Event("exception", 2 * MS, {**facts, **attributes}),)
@@ -200,7 +200,7 @@ def socket(
     return Span(TRACE, SERVER, None, "/live", Kind.SERVER, 0, int(took * MS), facts, **more)
 
 
-def log(severity: int = 17, body: str = "cannot pay", **attributes: Any) -> Log:
+def log(severity: Any = 17, body: Any = "cannot pay", **attributes: Any) -> Log:
     facts = {"toolbar.logger.name": "shop", **PLACE, **attributes}
     return Log(TRACE, SERVER, 3 * MS, severity, "ERROR", body, attributes=facts)
 
