@@ -87,8 +87,7 @@ the log at the start, with the one that was probably meant.
 in `X-Forwarded-Proto`.
 
 Warnings of [hints](hints.md) about queries are alerts too, by the names that stand there, but for
-`query-in-a-loop`, which `n-plus-one` says. What they have cost is the same; hints that are information are
-not listed as alerts.
+`query-in-a-loop`, which `n-plus-one` says. Hints that are information are not listed as alerts.
 
 """
 
