@@ -172,6 +172,12 @@ PROCESS_ID = _own(
     "toolbar.process.id", "string", "On the resource: the process that recorded this."
 )
 
+FRAMEWORK_DEBUG = _own(
+    "toolbar.framework.debug",
+    "boolean",
+    "True when the app runs with its framework's debug mode on.",
+)
+
 # Queries.
 DB_SYSTEM_NAME = _standard("db.system.name", "string", "sqlite, postgresql, mysql, mariadb, ...")
 DB_NAMESPACE = _standard("db.namespace", "string", "Name of the database.")
@@ -541,3 +547,14 @@ OLD_CODE_FUNCTION = _standard("code.function", "string", "Old name of code.funct
 RPC_SYSTEM = _standard("rpc.system", "string", "Remote procedure call system of an outgoing call.")
 CACHE_SYSTEM = _own("cache.system", "string", "Cache that answered.")
 TEMPLATE_NAME = _own("template.name", "string", "Template that was rendered.")
+
+
+# What alerts read of forms and jobs.
+REQUEST_FORM = _own("toolbar.request.form.", "string", "Form fields by name, masked, cut.")
+SAQ_JOB_FUNCTION = _own("saq.job.function", "string", "Name of the function that it calls.")
+JOBS_N_PLUS_ONE_COUNT = _own(
+    "toolbar.jobs.n_plus_one.count",
+    "int",
+    "N+1 groups of jobs that reached the warning.",
+    "{group}",
+)

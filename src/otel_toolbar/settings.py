@@ -224,6 +224,13 @@ class Settings:
     websocket_ttl: int = _setting(
         3_600_000, _positive, "ms after which a closed websocket connection goes from the store."
     )
+    alerts: tuple[str, ...] = _setting(
+        (),
+        _words,
+        "Alerts that are looked for: a list, or `-name` to silence one; their names stand in"
+        " [Alerts](alerts.md).",
+        "all",
+    )
     editor: str = _setting(
         "vscode",
         _editor,

@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 
 from otel_toolbar import panels
 from otel_toolbar.export import FORMATS
+from otel_toolbar.insights import alerts
 from otel_toolbar.insights.summary import Summary, summarize
 from otel_toolbar.model import Trace
 from otel_toolbar.panels.trace.view import span_view
@@ -150,7 +151,8 @@ class Pages:
         trace = self.traces.get(request.path_params["trace_id"])
         if trace is None:
             return JSONResponse({"error": {"code": "unknown_trace", "message": "gone"}}, 404)
-        return JSONResponse({**asdict(summarize(trace, SETTINGS)), "panels": []})
+        worst = [alert.title for alert in alerts.counted(trace, SETTINGS)[:3]]
+        return JSONResponse({**asdict(summarize(trace, SETTINGS)), "alerts": worst, "panels": []})
 
     async def pin(self, request: Request) -> Response:
         assert request.headers["x-toolbar-csrf"] == "token"

@@ -357,3 +357,42 @@ def test_hostile_values_are_text(opened: Any) -> None:
             page.keyboard.press("Enter")
             expect(page.get_by_role("complementary", name="Span details")).to_be_visible()
         assert page.locator("img").count() == 0
+
+
+def test_alerts_lead_to_what_shows_them(opened: Any, violations: Any) -> None:
+    page = opened(at(CHECKOUT, "alerts"))
+    cards = page.get_by_role("article")
+    expect(cards).to_have_count(4)
+    first = cards.first
+    expect(first.get_by_role("heading", level=3, name="Error: Unhandled error")).to_be_visible()
+    expect(first.get_by_role("link", name="shop/checkout.py:61")).to_have_attribute(
+        "href", re.compile("^vscode://file/app/shop/checkout.py:61$")
+    )
+    first.get_by_text("Silence it").click()
+    expect(first.locator("code")).to_have_text("OTEL_TOOLBAR_ALERTS=-unhandled-error")
+    expect(first.get_by_role("button", name="Copy")).to_be_visible()
+    assert violations(page) == []
+    cards.nth(2).get_by_role("link", name="Queries panel").click()
+    expect(page).to_have_url(re.compile("panel=queries"))
+    page.go_back()
+    first.get_by_role("link", name=re.compile("^Show ")).click()
+    expect(page.get_by_role("complementary", name="Span details")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_alerts_when_there_is_nothing(opened: Any, violations: Any, theme: str) -> None:
+    page = opened(at(recorded.load("job").trace_id, "alerts"), theme)
+    expect(page.get_by_role("heading", name="Nothing found")).to_be_visible()
+    expect(page.get_by_text("What was looked for")).to_be_visible()
+    expect(page.get_by_text("N+1 queries")).to_be_visible()
+    assert violations(page) == []
+
+
+def test_the_history_has_the_number_of_the_panel(opened: Any, pages: Pages) -> None:
+    page = opened("/_toolbar/")
+    row = page.locator(f"tr[data-id='{CHECKOUT}']")
+    expect(row.locator("td.a")).to_have_text("▲ 4")
+    expect(page.get_by_role("status")).to_have_text("live")
+    pages.add(renamed(recorded.load("orders"), "3" * 32))
+    live = page.locator(f"tr[data-id='{'3' * 32}'] td.a")
+    expect(live).to_have_text("■ 1", timeout=3000)

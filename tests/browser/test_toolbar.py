@@ -33,7 +33,10 @@ document.addEventListener("securitypolicyviolation", (e) => violated.push(e.effe
 @pytest.mark.parametrize("name", ["plain", "hostile", "strict", "coep"])
 def test_badge_and_drawer(opened: Any, violations: Any, name: str, theme: str) -> None:
     page = opened(f"/pages/{name}", theme)
-    expect(badge(page)).to_have_accessible_name("Debug toolbar: 214 ms 26 q (queries) ▲ 1 alerts")
+    expect(badge(page)).to_have_accessible_name(
+        "Debug toolbar: 214 ms 26 q (queries) ■ 1 alert: N+1 queries"
+    )
+    expect(badge(page)).to_have_attribute("title", "N+1 queries")
     box = badge(page).bounding_box()
     assert box["height"] == 28
     assert (box["x"] > 1000, box["y"] > 600) == (True, True)
@@ -47,6 +50,19 @@ def test_badge_and_drawer(opened: Any, violations: Any, name: str, theme: str) -
     page.keyboard.press("Escape")
     expect(page.locator("iframe[title='Debug panels']")).to_be_hidden()
     expect(badge(page)).to_be_focused()
+
+
+def test_badge_names_the_worst(opened: Any, pages: Pages, violations: Any) -> None:
+    page = opened(f"/pages/plain?trace={CHECKOUT}")
+    worst = "Unhandled error, Failed step, Slow query and 1 more"
+    expect(badge(page)).to_have_accessible_name(
+        f"Debug toolbar: 1.28 s 5 q (queries) ▲ 4 alerts: {worst}"
+    )
+    expect(badge(page)).to_have_attribute("title", worst)
+    expect(page.get_by_role("region", name="Debug toolbar")).to_have_attribute(
+        "data-level", "error"
+    )
+    assert violations(page) == []
 
 
 @pytest.mark.parametrize("name", ["plain", "strict"])

@@ -108,6 +108,8 @@ async def test_the_list(call: Call) -> None:
                     "alerts": 0,
                 },
                 "websocket": None,
+                "level": "ok",
+                "slow": False,
             }
         ],
         "next": None,
@@ -118,9 +120,10 @@ async def test_the_list(call: Call) -> None:
 async def test_one_trace_with_its_panels(call: Call) -> None:
     found = json.loads((await call(f"traces/{TRACE}")).body)
     assert found["trace_id"] == TRACE
+    assert (found["level"], found["alerts"]) == ("ok", [])
     assert [panel["id"] for panel in found["panels"]] == [
         "trace", "request", "response", "headers", "timing", "queries", "tasks", "websockets",
-        "logs", "errors",
+        "logs", "errors", "alerts",
     ]  # fmt: skip
     for panel in found["panels"]:
         assert set(panel) == {"id", "title", "badge", "level"}

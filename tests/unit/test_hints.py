@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from otel_toolbar import guard
 from otel_toolbar.insights import hints
 from otel_toolbar.insights.hint import Hint
 from otel_toolbar.insights.hints import structure
@@ -223,7 +224,7 @@ def test_one_statement_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_broken_rule_costs_its_own_hints_only(monkeypatch: pytest.MonkeyPatch) -> None:
     failed: list[str] = []
-    monkeypatch.setattr(hints.guard, "failed", failed.append)
+    monkeypatch.setattr(guard, "failed", failed.append)
 
     def broken(_: Trace) -> Any:
         raise RuntimeError

@@ -27,8 +27,9 @@ def line(name: str) -> dict[str, object]:
     summary = dataclasses.asdict(summarize(recorded.load(name), Settings()))
     summary["counts"] = {key: count for key, count in summary["counts"].items() if count}
     del summary["trace_id"]
-    if summary["websocket"] is None:
-        del summary["websocket"]
+    for name, usual in (("websocket", None), ("level", "ok"), ("slow", False)):
+        if summary[name] == usual:
+            del summary[name]
     return summary
 
 
@@ -48,6 +49,7 @@ START = 1_790_000_000.0
                 "status": 200,
                 "service": "shop",
                 "counts": {"spans": 30, "queries": 26, "n_plus_one": 1, "alerts": 1},
+                "level": "warn",
             },
         ),
         (
@@ -60,7 +62,10 @@ START = 1_790_000_000.0
                 "status": 500,
                 "service": "shop",
                 # The failed call and the failed INSERT; the SERVER span only passed the one on.
-                "counts": {"spans": 10, "queries": 5, "errors": 2, "alerts": 3},
+                # Two errors, a slow query, and the request as a whole.
+                "counts": {"spans": 10, "queries": 5, "errors": 2, "alerts": 4},
+                "level": "error",
+                "slow": True,
             },
         ),
         (
@@ -142,6 +147,8 @@ def test_trace_without_spans() -> None:
         "service": "",
         "counts": NOTHING,
         "websocket": None,
+        "level": "ok",
+        "slow": False,
     }
 
 

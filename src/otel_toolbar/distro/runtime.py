@@ -111,7 +111,7 @@ def install(**overrides: Any) -> Runtime:
     with _lock:
         if _runtime is None:
             options, complaints = settings.load(overrides=overrides)
-            warn_of(complaints)
+            warn_of([*complaints, *_unknown_alerts(options)])
             _runtime = Runtime(options)
             if _runtime.enabled:
                 _hook_in(_runtime)
@@ -121,6 +121,15 @@ def install(**overrides: Any) -> Runtime:
                 " its settings, from the environment or from an earlier call"
             )
         return _runtime
+
+
+def _unknown_alerts(options: Settings) -> list[str]:
+    """A line for each name in `ALERTS` that there is none of."""
+    if not options.alerts:
+        return []
+    from otel_toolbar.insights import alerts  # with all rules: only where somebody names one
+
+    return alerts.unknown(options.alerts)
 
 
 def _differ(overrides: Mapping[str, Any], options: Settings) -> bool:

@@ -44,7 +44,13 @@ class Error:
 
 
 def find(trace: Trace) -> tuple[Error, ...]:
-    """The errors of a trace in order of time."""
+    """The errors of a trace in order of time. Kept with it: a panel and the alerts ask."""
+    if find not in trace.memo:
+        trace.memo[find] = _find(trace)
+    return trace.memo[find]
+
+
+def _find(trace: Trace) -> tuple[Error, ...]:
     groups: dict[tuple[str, str, Frame | None], Error] = {}
     for error in sorted(_all(trace), key=lambda error: error.time):
         key = error.type, error.message, error.place

@@ -19,6 +19,9 @@ Stretch = tuple[int, int]
 _CLOSE = 1_000_000
 """ns between the two spans of a task that outlived its request, at most."""
 
+_LIBRARIES = frozenset({"site-packages", "dist-packages"})
+"""Folders of code that is not the app's own."""
+
 _LONGEST_WAIT = 10**7
 """s that something may be said to take: some months. What is more is no time."""
 
@@ -84,6 +87,25 @@ def rest(trace: Trace, span: Span) -> Span | None:
 def tasks(trace: Trace) -> list[Span]:
     """The span of every task, in order of start."""
     return [span for span in trace.spans if is_task(span) and not continues(trace, span)]
+
+
+def left_behind(trace: Trace) -> list[Span]:
+    """Tasks that ran when their request had ended and were not seen to end, libraries' left out.
+
+    Frameworks leave tasks behind too, such as Starlette's streams: these end at once.
+    """
+    return [span for span in tasks(trace) if _is_left_behind(trace, span)]
+
+
+def _is_left_behind(trace: Trace, span: Span) -> bool:
+    owner = trace.owners.get(span.span_id)
+    outlived = span.running or span.attributes.get(semconv.ASYNCIO_TASK_STATE) == "running"
+    if owner is None or not outlived:
+        return False
+    after = rest(trace, span)
+    path = reading.text(span, semconv.CODE_FILE_PATH, semconv.OLD_CODE_FILE_PATH)
+    is_ours = _LIBRARIES.isdisjoint(path.replace("\\", "/").split("/"))
+    return is_ours and not owner.running and (after is None or after.running)
 
 
 def blocking(trace: Trace) -> list[Span]:

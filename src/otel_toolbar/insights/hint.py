@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from otel_toolbar import semconv
-from otel_toolbar.model import Span, Trace
+from otel_toolbar import guard, semconv
+from otel_toolbar.model import Span
 
 from . import reading
 
-Severity = Literal["info", "warn"]
-"""`info` is worth knowing; `warn` has cost this trace something that can be felt."""
+Severity = Literal["info", "warn", "error"]
+"""`info` is worth knowing; `warn` has cost this trace something that can be felt, or lets an attacker
+in; `error` is what failed."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Hint:
     title: str
     severity: Severity
     spans: tuple[str, ...]
-    """Ids of the spans that it is about, in order of start; at least one."""
+    """Ids of the spans that it is about, in order of start; none for log records outside of spans."""
     evidence: str
     """A sentence with the figures in it."""
     figures: tuple[Figure, ...]
@@ -71,7 +72,10 @@ class Rule:
     """What it shows."""
     fix: str
     link: str
-    find: Callable[[Trace], Iterable[Hint]]
+    find: Callable[..., Iterable[Hint]]
+    """Takes the trace; an alert's takes the settings, too."""
+    panel: str = "queries"
+    """Id of the panel that shows more of it."""
 
     def hint(
         self,
@@ -81,8 +85,9 @@ class Rule:
         *,
         severity: Severity = "info",
         fix: str = "",
+        at: Place | None = None,
     ) -> Hint:
-        """A hint of this rule about `spans`; the place is the first one's."""
+        """A hint of this rule about `spans`; the place is the first one's where `at` is not given."""
         return Hint(
             self.id,
             self.title,
@@ -92,8 +97,19 @@ class Rule:
             tuple(figures),
             fix or self.fix,
             self.link,
-            place(spans[0]),
+            at or (place(spans[0]) if spans else None),
         )
+
+
+def found(rules: Iterable[Rule], *given: Any) -> list[Hint]:
+    """What rules find. One that fails is reported and costs neither the others' hints nor the page."""
+    hints: list[Hint] = []
+    for rule in rules:
+        try:
+            hints += list(rule.find(*given))
+        except Exception:
+            guard.failed(f"hints of the rule {rule.id}")
+    return hints
 
 
 def place(span: Span) -> Place | None:

@@ -238,7 +238,8 @@ def _find(trace: Trace, count: int, duration: int) -> Findings:
     scopes: dict[str, _Scope] = {}
     for span, statement in _candidates(trace):
         owner = trace.owners.get(span.span_id)
-        key = owner.span_id if owner is not None else ""
+        # Of several requests or messages that were not kept, each had its own.
+        key = owner.span_id if owner is not None else span.parent_id or ""
         scope = scopes.setdefault(key, _Scope(owner, Detector(count, duration)))
         scope.take(span, statement)
     return Findings(

@@ -1,11 +1,14 @@
 """What a response's security headers and cookies are worth.
 
 Judged as a browser would feel it: Content-Security-Policy, framing and Referrer-Policy only matter
-on pages, Strict-Transport-Security only over https.
+on pages, Strict-Transport-Security only over https. On a developer's own machine what a proxy may add
+later is only worth knowing, and Strict-Transport-Security would do harm: browsers apply it to every
+port of `localhost`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +17,10 @@ Verdict = Literal["ok", "info", "warn"]
 
 _REFERRER_LEAKS = frozenset({"unsafe-url", "no-referrer-when-downgrade"})
 _HALF_A_YEAR = 15_768_000
+_SESSION = re.compile(r"sess|(^|[-_.])sid$|auth(?!or)|token|jwt|remember|login|identity")
+_CSRF = re.compile(r"csrf|xsrf|requestverification|authenticity")
+_PAST = re.compile(r"\b19[67]\d\b")
+"""Year of a date that deletes a cookie."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +38,47 @@ class Check:
 Headers = Mapping[str, Sequence[str]]
 
 
-def judge(headers: Headers, scheme: str) -> tuple[Check, ...]:
-    """Judge the headers of a response, given by lower-case name."""
+def judge(headers: Headers, scheme: str, local: bool = False) -> tuple[Check, ...]:
+    """Judge the headers of a response, given by lower-case name. `local`: on a developer's machine."""
+    return (*judge_headers(headers, scheme, local), *judge_cookies(headers, scheme, local))
+
+
+def judge_headers(headers: Headers, scheme: str, local: bool) -> tuple[Check, ...]:
+    """Judge all but the cookies."""
     page = "html" in " ".join(headers.get("content-type", ())).lower()
     checks = [_content_type_options(headers)]
     if page:
         checks += [_policy(headers), _framing(headers), _referrer(headers)]
-    if scheme == "https":
+    if scheme == "https" and not local:
         checks.append(_transport(headers))
-    checks += [_cookie(line, scheme) for line in headers.get("set-cookie", ())]
-    return tuple(checks)
+    return tuple(_at_home(check) if local else check for check in checks)
+
+
+def judge_cookies(headers: Headers, scheme: str, local: bool) -> tuple[Check, ...]:
+    """Judge each cookie that is set."""
+    needs_secure = scheme == "https" and not local
+    return tuple(_cookie(line, needs_secure) for line in headers.get("set-cookie", ()))
+
+
+def is_session(cookie: str) -> bool:
+    """True for the name of a cookie that says who the client is; in doubt, False."""
+    name = cookie.lower()
+    return _SESSION.search(name) is not None and not is_csrf(name)
+
+
+def is_csrf(name: str) -> bool:
+    """True for the name of a field, header or cookie with a token against forged requests."""
+    return _CSRF.search(name.lower().replace("_", "").replace("-", "")) is not None
+
+
+def same_site(line: str) -> str:
+    """SameSite of a `Set-Cookie` line in lower case; empty when it says none."""
+    return _flags(line)[1].get("samesite", "")
+
+
+def _at_home(check: Check) -> Check:
+    missing = check.verdict == "warn" and not check.found
+    return Check(check.name, "info", "", check.advice) if missing else check
 
 
 def _joined(headers: Headers, name: str) -> str:
@@ -119,17 +157,41 @@ def _transport(headers: Headers) -> Check:
     return Check(name, "ok", found, "Browsers keep to https.")
 
 
-def _cookie(line: str, scheme: str) -> Check:
+def _flags(line: str) -> tuple[str, dict[str, str]]:
+    """Name and attributes of a cookie."""
     first, *rest = (part.strip() for part in line.split(";"))
     flags = {part.partition("=")[0].lower(): part.partition("=")[2].lower() for part in rest}
-    name = f"Cookie {first.partition('=')[0]}"
+    return first.partition("=")[0], flags
+
+
+def _cookie(line: str, needs_secure: bool) -> Check:
+    cookie, flags = _flags(line)
+    name = f"Cookie {cookie}"
+    if flags.get("max-age", "1").strip('"')[:1] in ("0", "-") or _PAST.search(
+        flags.get("expires", "")
+    ):
+        return Check(name, "ok", line, "Deleted.")
+    refused = _refused(cookie, flags)
+    if refused:
+        return Check(name, "warn", line, refused)
     missing = [flag for flag in ("HttpOnly", "SameSite") if flag.lower() not in flags]
-    if flags.get("samesite") == "none" and "secure" not in flags:
-        return Check(name, "warn", line, "Browsers refuse `SameSite=None` without `Secure`.")
-    if "secure" not in flags and scheme == "https":
+    if "secure" not in flags and needs_secure:
         missing.insert(0, "Secure")
     if missing:
-        return Check(name, "warn", line, f"Without {' and '.join(missing)}.")
+        # A script may need to read a cookie of settings; who the client is, none needs to know.
+        verdict: Verdict = "warn" if is_session(cookie) else "info"
+        return Check(name, verdict, line, f"Without {' and '.join(missing)}.")
     if "secure" not in flags:
         return Check(name, "info", line, "Without Secure: right on http, needed on https.")
     return Check(name, "ok", line, "Secure, HttpOnly and SameSite.")
+
+
+def _refused(cookie: str, flags: Mapping[str, str]) -> str:
+    """Why browsers do not take it."""
+    if "secure" in flags:
+        return ""
+    if flags.get("samesite") == "none":
+        return "Browsers refuse `SameSite=None` without `Secure`."
+    if cookie.startswith(("__Host-", "__Secure-")):
+        return f"Browsers refuse `{cookie.partition('-')[0]}-` without `Secure`."
+    return ""

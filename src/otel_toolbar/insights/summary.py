@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from otel_toolbar import semconv
 from otel_toolbar.model import Kind, Span, Status, Trace
 from otel_toolbar.settings import Settings
 
-from . import connection, event_loop, reading
+from . import alerts, connection, event_loop, reading
 from .n_plus_one import find
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How much of everything; `alerts` is what deserves a look."""
+    """How much of everything; `alerts` is what deserves a look, as the alerts panel lists it."""
 
     spans: int = 0
     queries: int = 0
@@ -64,15 +65,23 @@ class Summary:
     counts: Counts
     websocket: Socket | None = None
     """Of a websocket connection."""
+    level: Literal["ok", "warn", "error"] = "ok"
+    """Of the worst of the alerts that are counted."""
+    slow: bool = False
+    """The client waited longer than `SLOW_REQUEST`."""
 
 
 def summarize(trace: Trace, settings: Settings) -> Summary:
     """The summary of a trace, told by its main span."""
     main = trace.main
+    found = alerts.counted(trace, settings)
+    level = alerts.level(found)
     if main is None:
         start = trace.logs[0].time if trace.logs else trace.now
-        counts = Counts(logs=len(trace.logs))
-        return Summary(trace.trace_id, "", "other", start / 1e9, None, "ok", "", counts)
+        counts = Counts(logs=len(trace.logs), alerts=len(found))
+        return Summary(
+            trace.trace_id, "", "other", start / 1e9, None, "ok", "", counts, level=level
+        )
     return Summary(
         trace_id=trace.trace_id,
         name=name(main),
@@ -83,6 +92,8 @@ def summarize(trace: Trace, settings: Settings) -> Summary:
         service=reading.service(main),
         counts=_counts(trace, settings),
         websocket=_socket(trace, main),
+        level=level,
+        slow=any(alert.rule == alerts.SLOW_REQUEST for alert in found),
     )
 
 
@@ -130,12 +141,6 @@ def status(main: Span) -> int | str:
     return "error" if main.status is Status.ERROR else "ok"
 
 
-def slow_queries(trace: Trace, settings: Settings) -> int:
-    """Queries that took at least `SLOW_QUERY`."""
-    limit = settings.slow_query * 1_000_000
-    return sum(1 for span in _queries(trace) if span.duration_at(trace.now) >= limit)
-
-
 def failures(trace: Trace) -> int:
     """Failed spans; an error counts where it happened, not on the spans it passed through."""
     failed = {span.span_id for span in trace.spans if reading.failed(span)}
@@ -160,7 +165,7 @@ def _counts(trace: Trace, settings: Settings) -> Counts:
         blocking=blocking,
         errors=errors,
         logs=len(trace.logs),
-        alerts=n_plus_one + blocking + errors + slow_queries(trace, settings),
+        alerts=len(alerts.counted(trace, settings)),
     )
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from otel_toolbar import export, panels
+from otel_toolbar.insights import alerts
 from otel_toolbar.insights.summary import Summary, summarize
 from otel_toolbar.intake import importer
 from otel_toolbar.model import Trace
@@ -31,6 +32,9 @@ POLL_SECONDS = 0.2
 
 _WATCHED = 50
 """Traces that a stream looks at: that many of the newest, and of those that run."""
+
+_TOLD_BY_BADGE = 3
+"""Alerts that the badge names."""
 
 _REST = 4
 """A stream rests this many times as long as its look at the store took."""
@@ -93,7 +97,9 @@ class Api:
                 }
                 for view in views
             ]
-            return {**dataclasses.asdict(summarize(trace, options)), "panels": tabs}
+            worst = [alert.title for alert in alerts.counted(trace, options)[:_TOLD_BY_BADGE]]
+            summary = dataclasses.asdict(summarize(trace, options))
+            return {**summary, "alerts": worst, "panels": tabs}
 
         return answer(await in_thread(read))
 

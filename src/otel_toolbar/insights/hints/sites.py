@@ -83,7 +83,9 @@ def _sites(trace: Trace) -> tuple[Site, ...]:
     groups: dict[object, list[Span]] = {}
     for span in queries(trace):
         owner = trace.owners.get(span.span_id)
-        key = (owner and owner.span_id, statement(trace, span).fingerprint, place(span))
+        # Of several requests or messages that were not kept, each had its own.
+        within = owner.span_id if owner else span.parent_id
+        key = (within, statement(trace, span).fingerprint, place(span))
         groups.setdefault(key, []).append(span)
     return tuple(Site(tuple(spans), statement(trace, spans[0])) for spans in groups.values())
 

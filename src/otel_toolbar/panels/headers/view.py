@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from otel_toolbar.insights import reading
+from otel_toolbar.insights import reading, served
 from otel_toolbar.insights.security import Check, judge
 from otel_toolbar.model import Span, Trace
 from otel_toolbar.panels.contract import Badge
@@ -54,7 +54,9 @@ def view(trace: Trace, settings: Settings) -> HeadersView:  # noqa: ARG001 - the
     main = trace.main
     sent = reading.request_headers(main) if main else {}
     answered = reading.response_headers(main) if main else {}
-    checks = judge(answered, reading.scheme(main)) if main and answered else ()
+    checks = (
+        judge(answered, served.scheme(main), served.is_local(main)) if main and answered else ()
+    )
     return HeadersView(
         found=bool(sent or answered),
         http=main is not None and (reading.is_http(main) or reading.is_websocket(main)),

@@ -20,9 +20,6 @@ from .timeline import Await, Blocking, Lane, Slice, State, timeline
 _WAITS = ("db", "cache", "http", "job", "websocket")
 """Work elsewhere, which the loop does not do itself."""
 
-_LIBRARIES = ("site-packages", "dist-packages")
-"""Folders of code that is not the app's."""
-
 _TITLES = {
     "blocked": "Blocked by one call",
     "running": "Running on the loop",
@@ -157,7 +154,7 @@ def view(trace: Trace, settings: Settings) -> TasksView:
         dropped=count - len(tasks),
         most=event_loop.most_at_once((lane.start, lane.start + lane.duration) for lane in tasks),
         states={state: sum(lane.state == state for lane in tasks) for state in get_args(State)},
-        leaked=0 if main is None or main.running else sum(_leaked(lane) for lane in tasks),
+        leaked=len(event_loop.left_behind(trace)),
         blocked=_blocked(trace),
         blocked_count=max(_told(main, semconv.BLOCKING_COUNT), len(blamed)),
         longest=longest_first[0] if blamed else None,
@@ -178,12 +175,6 @@ def badge(view: TasksView) -> Badge:
         return Badge()
     worth_a_look = view.blocked_count or view.states["failed"] or view.leaked
     return Badge(f"{view.count:,}", "warn" if worth_a_look else "ok")
-
-
-def _leaked(lane: Lane) -> bool:
-    """Frameworks leave tasks behind too, such as Starlette's streams: these end at once."""
-    path = lane.place.path.replace("\\", "/") if lane.place else ""
-    return lane.state == "running" and not any(f"/{part}/" in path for part in _LIBRARIES)
 
 
 def _told(main: Span | None, key: str) -> int:

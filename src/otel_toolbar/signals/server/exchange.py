@@ -24,7 +24,7 @@ from otel_toolbar.signals.core import exceptions, processor, steps
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.version import VERSION
 
-from . import attributes, route
+from . import attributes, debug, route
 from .framework import Framework
 from .stream import Stream
 
@@ -129,6 +129,8 @@ class Exchange:
         facts |= attributes.of_parameters(self._scope, cookies)
         facts |= attributes.of_secret_path(self._scope)
         facts[semconv.TOOLBAR_FRAMEWORK] = self._framework.name
+        if debug.is_on(self._scope, self._framework.name):
+            facts[semconv.FRAMEWORK_DEBUG] = True
         facts.update(_endpoint(self._scope))
         if self._own is None:
             facts |= attributes.of_client(self._scope)

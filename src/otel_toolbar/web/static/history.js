@@ -5,7 +5,6 @@ import { follow } from "./stream.js";
 
 const whole = document.body.classList.contains("history");
 const most = whole ? 200 : 50;
-const slow = Number(page.slow) / 1000;
 const table = document.getElementById("list");
 const body = table.tBodies[0];
 const pill = document.getElementById("new");
@@ -44,11 +43,10 @@ const carried = (messages, bytes) => [count(messages), messages ? element("span"
 
 function cells(summary) {
   const { counts, websocket } = summary;
-  const running = summary.duration === null;
   const name = element("a", { href: `${base}/t/${summary.trace_id}${websocket ? "?panel=websockets" : ""}` }, summary.name || summary.trace_id);
   const kind = summary.kind === "http" ? null : element("span", { className: "tag" }, summary.kind);
   const where = websocket && element("span", { className: "w-path muted" }, ` ${websocket.path} ${websocket.client}`);
-  const late = !running && !websocket && summary.duration >= slow ? " warn" : "";
+  const late = summary.slow ? " warn" : "";
   const cell = (className, ...content) => element("td", { className }, ...content);
   return [
     cell("s", statusOf(summary)),
@@ -57,6 +55,7 @@ function cells(summary) {
     cell("num q", counts.queries ? count(counts.queries) : ""),
     cell("num n warn", String(counts.n_plus_one || "")),
     cell("num e error", String(counts.errors || "")),
+    cell(`num a ${summary.level}`, counts.alerts ? `${summary.level === "error" ? "▲" : "■"} ${count(counts.alerts)}` : ""),
     cell("num p", count(counts.spans)),
     cell("num w", ...(websocket ? carried(websocket.received, websocket.bytes_received) : [])),
     cell("num w", ...(websocket ? carried(websocket.sent, websocket.bytes_sent) : [])),

@@ -1,7 +1,7 @@
 // The toolbar in a page of the app: a badge, and a drawer with the trace's page in a frame.
 // It stands in a shadow tree in the top layer, so that neither side's styles reach the other, and
 // uses no innerHTML, eval or inline style, so that it works under the page's own policy.
-// From its tag: data-trace, data-base; optional data-slow (ms) and data-blocked ("connect frame":
+// From its tag: data-trace, data-base; optional data-blocked ("connect frame":
 // what the page's policy forbids, so that not even an attempt is made).
 
 (() => {
@@ -16,7 +16,6 @@
   }
 
   const { base } = tag.dataset;
-  const slow = Number(tag.dataset.slow ?? 500);
   const forbidden = new Set((tag.dataset.blocked ?? "").split(" "));
   const FETCHED = new Set(["fetch", "xmlhttprequest", "beacon", "iframe"]);
   const CORNERS = ["bottom right", "bottom left", "top left", "top right"];
@@ -53,8 +52,8 @@ button:hover, a:hover { background: var(--selected); }
 .badge { border-radius: 8px 0 0 8px; }
 .full { border-radius: 0 8px 8px 0; border-inline-start: 0; }
 .mark { color: var(--ok); font-size: 11px; }
-[data-level="slow"] .mark { color: var(--warn); }
-[data-level="bad"] .mark, .alerts { color: var(--bad); }
+[data-level="warn"] :is(.mark, .alerts) { color: var(--warn); }
+[data-level="error"] :is(.mark, .alerts) { color: var(--bad); }
 .alerts { font-weight: 700; }
 .quiet { color: var(--muted); font-weight: 400; }
 .drawer { position: fixed; inset: auto 0 0 0; height: var(--height); display: grid; grid-template: auto minmax(0, 1fr) / auto minmax(0, 1fr); background: var(--page); border-top: 1px solid var(--line); box-shadow: 0 -6px 24px #0003; }
@@ -130,24 +129,26 @@ iframe { grid-column: 2; width: 100%; height: 100%; border: 0; background: var(-
   const news = make("span", { className: "sr", role: "status" });
   const bar = make("section", { className: "bar", ariaLabel: "Debug toolbar" }, badge, full, news);
 
-  const severity = ({ status, duration: seconds, counts }) => {
-    if (counts.alerts || status === "error" || status >= 500) return "bad";
-    return seconds * 1000 >= slow ? "slow" : "ok";
-  };
+  const MARKS = { ok: "●", warn: "■", error: "▲" };
+
+  /** The worst alerts by name. */
+  const named = ({ alerts, counts }) => alerts.join(", ") + (counts.alerts > alerts.length ? ` and ${counts.alerts - alerts.length} more` : "");
 
   function render() {
     const [{ summary }] = requests;
     const later = requests.length - 1;
-    const level = summary ? severity(summary) : "ok";
+    const level = summary?.level ?? "ok";
+    const alerts = summary?.counts.alerts;
     bar.dataset.level = level;
+    badge.title = alerts ? named(summary) : "";
     const duration = !summary ? "trace" : summary.duration === null ? "running" : time(summary.duration * 1000);
     // Class, what is seen, and what screen readers add to it.
     const parts = [
       ["sr", "Debug toolbar: "],
-      ["mark", { ok: "●", slow: "■", bad: "▲" }[level]],
+      ["mark", MARKS[level]],
       ["", duration],
       ["quiet", summary?.counts.queries && `${summary.counts.queries} q`, " (queries)"],
-      ["alerts", summary?.counts.alerts && `▲ ${summary.counts.alerts}`, " alerts"],
+      ["alerts", alerts && `${MARKS[level]} ${alerts}`, alerts && ` ${alerts === 1 ? "alert" : "alerts"}: ${named(summary)}`],
       ["quiet", later && `+${later}`, " later requests"],
     ];
     // Fresh elements: moved ones would count as a layout shift of the page.
