@@ -262,6 +262,30 @@ def scheme(span: Span) -> str:
     return (known or whole.partition("://")[0] if "://" in whole else known).lower()
 
 
+def whole_url(span: Span) -> str:
+    """The URL of an outgoing call; put together where the sender tells its parts only."""
+    known = text(span, semconv.URL_FULL, semconv.OLD_HTTP_URL)
+    if known:
+        return known
+    asked = host(span)
+    query = query_string(span)
+    return (
+        f"{scheme(span) or 'http'}://{asked}{path(span)}{'?' + query if query else ''}"
+        if asked
+        else ""
+    )
+
+
+def host(span: Span) -> str:
+    """Host and port of an outgoing call."""
+    name = text(span, semconv.SERVER_ADDRESS, semconv.OLD_NET_PEER_NAME, semconv.OLD_HTTP_HOST)
+    port = integer(span, semconv.SERVER_PORT)
+    if name:
+        return f"{name}:{port}" if port and ":" not in name else name
+    _, found, rest = text(span, semconv.URL_FULL, semconv.OLD_HTTP_URL).partition("://")
+    return rest.partition("/")[0].partition("?")[0].rpartition("@")[2] if found else ""
+
+
 def headers(span: Span, prefix: str, more: str) -> dict[str, tuple[str, ...]]:
     """Headers of one direction by lower-case name, those kept as one array included.
 
