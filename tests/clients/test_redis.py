@@ -12,7 +12,7 @@ from inline_snapshot import snapshot
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals import cache
+from otel_toolbar.signals import cache, queries
 from otel_toolbar.signals.cache import keys
 from otel_toolbar.signals.cache import redis as hooks
 from otel_toolbar.signals.core import masking
@@ -381,7 +381,7 @@ async def test_switched_off(signals: Telemetry, redis: Redis) -> None:
 async def test_a_loop_of_hundreds_is_bounded(signals: Telemetry, redis: Redis) -> None:
     """SDK spans are handed on in parts, and the store keeps what MAX_SPANS allows."""
     from otel_toolbar.signals.core import record as records
-    from otel_toolbar.signals.core.processor import KEPT_BACK
+    from otel_toolbar.signals.core.record import KEPT_BACK
 
     most = 0
 
@@ -403,3 +403,23 @@ def test_without_instrumentation_nothing_is_annotated(redis: Redis) -> None:
     masking.configure(Settings())
     with open_sync(redis) as client, client.pipeline() as pipe:
         assert pipe.set("a", 1).get("a").execute() == [True, b"1"]
+
+
+async def test_a_command_is_no_query(signals: Telemetry, redis: Redis) -> None:
+    """Though OpenTelemetry names Redis a database: no N+1 among them, none counted."""
+    queries.install(Settings())
+    try:
+
+        async def work() -> None:
+            async with open_async(redis) as client:
+                for number in range(7):
+                    await client.get(f"k{number}")
+
+        await during_a_request(work)
+    finally:
+        queries.uninstall()
+    server, *asked = signals.snapshot()
+    assert server["attributes"]["toolbar.queries.count"] == 0
+    assert server["attributes"]["toolbar.n_plus_one.count"] == 0
+    assert len(asked) == 7
+    assert not any("toolbar.query.fingerprint" in span["attributes"] for span in asked)

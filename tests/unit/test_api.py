@@ -120,7 +120,7 @@ async def test_one_trace_with_its_panels(call: Call) -> None:
     assert found["trace_id"] == TRACE
     assert [panel["id"] for panel in found["panels"]] == [
         "trace", "request", "response", "headers", "timing", "queries", "tasks", "websockets",
-        "logs", "errors",
+        "logs", "errors", "cache", "http",
     ]  # fmt: skip
     for panel in found["panels"]:
         assert set(panel) == {"id", "title", "badge", "level"}

@@ -76,6 +76,8 @@ async def test_a_trace_with_each_panel(runtime: Runtime) -> None:
         "websockets",
         "logs",
         "errors",
+        "cache",
+        "http",
         "unknown",
     ):
         done = await get(runtime, f"/_toolbar/t/{TRACE}", f"panel={panel}".encode())

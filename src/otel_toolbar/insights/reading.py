@@ -20,7 +20,9 @@ from .transactions import is_control
 Category = Literal["server", "db", "cache", "http", "job", "websocket", "template", "internal"]
 """What kind of work a span is; each has a colour."""
 
-_CACHES = frozenset({"redis", "memcached", "valkey"})
+CACHES = frozenset({"redis", "memcached", "valkey"})
+"""Systems that OpenTelemetry calls databases and that are asked as caches."""
+
 _STORED = frozenset(
     {
         semconv.DB_SYSTEM_NAME,
@@ -92,7 +94,7 @@ def category(span: Span) -> Category:
     if not attributes:
         return _by_kind(span)
     if not _STORED.isdisjoint(attributes):
-        cached = semconv.CACHE_SYSTEM in attributes or database_system(span) in _CACHES
+        cached = semconv.CACHE_SYSTEM in attributes or database_system(span) in CACHES
         return "cache" if cached else "db"
     if semconv.MESSAGING_SYSTEM in attributes:
         return "job"
