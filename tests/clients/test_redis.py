@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 import redis
 import redis.asyncio
 from inline_snapshot import snapshot
+from litestar.stores.memory import MemoryStore
 from opentelemetry.instrumentation.redis import RedisInstrumentor
+from opentelemetry.trace import SpanKind
 
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals import cache, queries
@@ -423,3 +426,27 @@ async def test_a_command_is_no_query(signals: Telemetry, redis: Redis) -> None:
     assert server["attributes"]["toolbar.n_plus_one.count"] == 0
     assert len(asked) == 7
     assert not any("toolbar.query.fingerprint" in span["attributes"] for span in asked)
+
+
+async def test_concurrent_requests_keep_their_own(signals: Telemetry, redis: Redis) -> None:
+    store = MemoryStore()
+    async with open_async(redis) as client:
+
+        async def one(number: int) -> None:
+            async def work() -> None:
+                for _ in range(number % 5 + 1):
+                    await client.get(f"request:{number}")
+                    await asyncio.sleep(0)
+                    await store.get(f"request:{number}")
+
+            await during_a_request(work)
+
+        await asyncio.gather(*(one(number) for number in range(60)))
+    by_trace: dict[int, set[str]] = {}
+    for span in signals.exported():
+        if span.kind is SpanKind.CLIENT:
+            assert span.context is not None
+            attributes = span.attributes or {}
+            by_trace.setdefault(span.context.trace_id, set()).add(str(attributes["cache.key"]))
+    assert len(by_trace) == 60
+    assert all(len(found) == 1 for found in by_trace.values())
