@@ -18,8 +18,10 @@ from litestar.stores.file import FileStore
 from litestar.stores.memory import MemoryStore
 from litestar.stores.redis import RedisStore
 
+from otel_toolbar.settings import Settings
 from otel_toolbar.signals import cache
 from otel_toolbar.signals.cache import stores
+from otel_toolbar.signals.core import places
 from tests.clients.conftest import during_a_request
 from tests.redis_server import Redis
 from tests.telemetry import Telemetry, exchange, http_scope, watched
@@ -282,3 +284,34 @@ async def test_a_version_without_the_method_is_said_once(caplog: pytest.LogCaptu
             "litestar.stores.memory", "MemoryStore", ("no_such",), "litestar.memory"
         )
     assert "MemoryStore.no_such are not shown" in caplog.text
+
+
+async def test_a_place_that_fails_costs_the_place_only(
+    signals: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Any:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(places.callsite, "stack", broken)
+    assert await during_a_request(lambda: MemoryStore().get("a")) is None
+    (call,) = [each for each in signals.snapshot() if each["kind"] == "CLIENT"]
+    assert call["attributes"]["cache.key"] == "a"
+    assert "code.file.path" not in call["attributes"]
+
+
+async def test_stacks_switched_off(signals: Telemetry) -> None:
+    places.configure(Settings(stacks=False))
+    try:
+        await during_a_request(lambda: MemoryStore().get("a"))
+    finally:
+        places.configure(Settings())
+    (call,) = [each for each in signals.snapshot() if each["kind"] == "CLIENT"]
+    assert call["attributes"]["code.file.path"] == "/tests/clients/conftest.py"
+    assert "code.stacktrace" not in call["attributes"]
+
+
+async def test_several_keys_from_an_iterator_are_left_to_the_cache(signals: Telemetry) -> None:
+    memory = SimpleMemoryCache()
+    assert await memory.multi_get(key for key in ("x", "y")) == [None, None]
+    assert calls(signals)[0]["misses"] == 2
+    assert "key" not in calls(signals)[0]
