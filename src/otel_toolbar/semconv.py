@@ -467,6 +467,39 @@ WEBSOCKET_MESSAGE_TRUNCATED = _own(
     "websocket.message.truncated", "boolean", "The content was cut; absent when it is whole."
 )
 
+# Caches.
+CACHE_SYSTEM = _own(
+    "cache.system", "string", "`redis`, `litestar.memory`, `aiocache.redis`, ...: who was asked."
+)
+CACHE_OPERATION = _own(
+    "cache.operation", "string", "The command in capitals, `PIPELINE` for several sent at once."
+)
+CACHE_KEY = _own(
+    "cache.key",
+    "string",
+    "Its key, cut. What looks like a secret is `***#` and 8 hex digits, the same for the same.",
+)
+CACHE_KEYS = _own("cache.keys", "string[]", "Keys of a command that has several; 32 at most.")
+CACHE_KEY_COUNT = _own("cache.key_count", "int", "How many keys that were.", "{key}")
+CACHE_COMMANDS = _own(
+    "cache.commands", "string[]", "Commands of a pipeline with their keys; 32 at most."
+)
+CACHE_HIT = _own("cache.hit", "boolean", "Whether the one value that was asked for was there.")
+CACHE_HITS = _own(
+    "cache.hits", "int", "Of several values asked for at once, those that were there."
+)
+CACHE_MISSES = _own("cache.misses", "int", "And those that were not.")
+CACHE_ITEM_SIZE = _own(
+    "cache.item.size", "int", "Text and bytes that were read or written; absent for objects.", "By"
+)
+
+# Outgoing HTTP.
+HTTP_URL_FINGERPRINT = _own(
+    "toolbar.http.url.fingerprint",
+    "string",
+    "16 hex digits that tell URLs apart whose secrets are masked; keyed anew in every process.",
+)
+
 # Places in the code.
 CODE_FILE_PATH = _standard("code.file.path", "string", "Source file: of a query, the app's own.")
 CODE_LINE_NUMBER = _standard("code.line.number", "int", "Line in it.")
@@ -545,7 +578,6 @@ OLD_CODE_FILE_PATH = _standard("code.filepath", "string", "Old name of code.file
 OLD_CODE_LINE_NUMBER = _standard("code.lineno", "int", "Old name of code.line.number.")
 OLD_CODE_FUNCTION = _standard("code.function", "string", "Old name of code.function.name.")
 RPC_SYSTEM = _standard("rpc.system", "string", "Remote procedure call system of an outgoing call.")
-CACHE_SYSTEM = _own("cache.system", "string", "Cache that answered.")
 TEMPLATE_NAME = _own("template.name", "string", "Template that was rendered.")
 
 

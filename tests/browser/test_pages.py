@@ -31,7 +31,7 @@ def at(trace_id: str, panel: str, **more: str) -> str:
 def test_every_panel_is_accessible(
     opened: Any, violations: Any, panel: str, width: int, theme: str
 ) -> None:
-    for name in ("orders", "checkout", "job", "websocket"):
+    for name in ("orders", "checkout", "job", "websocket", "clients"):
         page = opened(at(recorded.load(name).trace_id, panel), theme, width)
         if panel == "trace":
             expect(page.get_by_role("treegrid")).to_be_visible()

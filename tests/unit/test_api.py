@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from otel_toolbar import panels
 from otel_toolbar.distro.asgi import ToolbarApp
 from otel_toolbar.distro.runtime import Runtime
 from otel_toolbar.model import Kind, Span, Trace
@@ -121,10 +122,7 @@ async def test_one_trace_with_its_panels(call: Call) -> None:
     found = json.loads((await call(f"traces/{TRACE}")).body)
     assert found["trace_id"] == TRACE
     assert (found["level"], found["alerts"]) == ("ok", [])
-    assert [panel["id"] for panel in found["panels"]] == [
-        "trace", "request", "response", "headers", "timing", "queries", "tasks", "websockets",
-        "logs", "errors", "alerts",
-    ]  # fmt: skip
+    assert [panel["id"] for panel in found["panels"]] == [*panels.BUILTIN]
     for panel in found["panels"]:
         assert set(panel) == {"id", "title", "badge", "level"}
         assert panel["level"] in ("ok", "info", "warn", "error")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from otel_toolbar import panels
 from otel_toolbar.distro.asgi import ToolbarApp
 from otel_toolbar.distro.runtime import Runtime
 from otel_toolbar.model import Kind, Span
@@ -65,20 +66,7 @@ async def test_connections_that_are_open_come_first(runtime: Runtime) -> None:
 
 
 async def test_a_trace_with_each_panel(runtime: Runtime) -> None:
-    for panel in (
-        "trace",
-        "request",
-        "response",
-        "headers",
-        "timing",
-        "queries",
-        "tasks",
-        "websockets",
-        "logs",
-        "errors",
-        "alerts",
-        "unknown",
-    ):
+    for panel in (*panels.BUILTIN, "unknown"):
         done = await get(runtime, f"/_toolbar/t/{TRACE}", f"panel={panel}".encode())
         assert done.status == 200
         assert b"&lt;b&gt;orders" in done.body

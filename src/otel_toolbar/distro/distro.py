@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+import wrapt
 from opentelemetry.environment_variables import (
     OTEL_LOGS_EXPORTER,
     OTEL_METRICS_EXPORTER,
@@ -24,6 +25,8 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_OTLP_PROTOCOL,
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
 )
+
+from otel_toolbar import guard
 
 from .runtime import install
 
@@ -44,6 +47,21 @@ click makes one endless trace of a whole server run (opentelemetry-python-contri
 """
 
 
+LIBRARIES = {
+    "redis": "redis",
+    "httpx": "httpx",
+    "httpx2": "httpx2",
+    "aiohttp-client": "aiohttp",
+    "requests": "requests",
+    "urllib3": "urllib3",
+}
+"""Instrumentations that import their library to begin, which may take longer than all else at the start:
+they are loaded when the app imports it."""
+
+SIGNAL_OF = {"redis": "cache", "httpx": "http", "httpx2": "http", "aiohttp-client": "http"}
+"""The signal that an instrumentation feeds: with the one, the other is switched off."""
+
+
 class ToolbarDistro(BaseDistro):
     """Defaults for a developer's machine, and no instrumentation twice."""
 
@@ -61,9 +79,27 @@ class ToolbarDistro(BaseDistro):
 
         With the toolbar off nothing of ours does, so then all are loaded as without us.
         """
-        if entry_point.name in REPLACED and install().enabled:
-            return
+        runtime = install()
+        if not runtime.enabled:
+            self._load(entry_point, **kwargs)
+        elif entry_point.name in LIBRARIES:
+            signal = SIGNAL_OF.get(entry_point.name)
+            if signal is None or signal in runtime.signals:
+                self._load_later(entry_point, **kwargs)
+        elif entry_point.name not in REPLACED:
+            self._load(entry_point, **kwargs)
+
+    def _load(self, entry_point: Any, **kwargs: Any) -> None:
         super().load_instrumentor(entry_point, **kwargs)  # pyright: ignore[reportUnknownMemberType]
+
+    def _load_later(self, entry_point: Any, **kwargs: Any) -> None:
+        def imported(_: Any) -> None:
+            try:
+                self._load(entry_point, **kwargs)
+            except Exception:  # the app only imports a library: nothing may come of it
+                guard.failed(f"instrumentation {entry_point.name}")
+
+        wrapt.register_post_import_hook(imported, LIBRARIES[entry_point.name])
 
 
 def _silence_other_configurators() -> None:

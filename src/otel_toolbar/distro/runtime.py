@@ -21,7 +21,7 @@ from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_D
 from otel_toolbar import guard, semconv, settings
 from otel_toolbar.intake.exporter import StoreExporter
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals.core import exceptions, masking
+from otel_toolbar.signals.core import exceptions, masking, places
 from otel_toolbar.signals.core import logs as log_records
 from otel_toolbar.signals.core.processor import ToolbarProcessor
 from otel_toolbar.signals.websockets.connections import Connections
@@ -29,7 +29,7 @@ from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
 from otel_toolbar.wire import packed
 
-SIGNALS = ("queries", "tasks", "websockets", "logs", "loads")
+SIGNALS = ("queries", "tasks", "websockets", "logs", "cache", "http", "loads")
 """What the setting `SIGNALS` chooses from."""
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
@@ -47,6 +47,8 @@ class Runtime:
     def __init__(self, options: Settings) -> None:
         self.options = options
         self.enabled = is_enabled(options, _environment_attributes())
+        self.signals = settings.selected(options.signals, SIGNALS, off=("loads",))
+        """What is captured while `enabled`."""
         self.process_id = uuid.uuid4().hex
         self.store = MemoryStore(options, self._live)
         self.processor = ToolbarProcessor(StoreExporter(self.store).export)
@@ -151,7 +153,7 @@ def warn_of(complaints: Sequence[str]) -> None:
 
 
 def _hook_in(runtime: Runtime) -> None:
-    from otel_toolbar.signals import frameworks, logs, queries, tasks
+    from otel_toolbar.signals import cache, frameworks, http, logs, queries, tasks
 
     from . import exporters, providers, servers
 
@@ -161,10 +163,11 @@ def _hook_in(runtime: Runtime) -> None:
         os.register_at_fork(after_in_child=_forked)
     masking.configure(options)
     exceptions.configure(options)
+    places.configure(options)
     log_records.take_with(runtime.processor.take_logs)
     providers.watch(runtime)
     servers.hook()
-    wanted = settings.selected(options.signals, SIGNALS, off=("loads",))
+    wanted = runtime.signals
     if "queries" in wanted:
         queries.install(options)
         if "loads" in wanted:
@@ -173,13 +176,19 @@ def _hook_in(runtime: Runtime) -> None:
         logs.install()
     if "tasks" in wanted:
         tasks.install(options)
+    if "cache" in wanted:
+        cache.install()
+    if "http" in wanted:
+        http.install()
     frameworks.install()
 
 
 def _hook_out() -> None:
     """Take out what would emit spans of its own. The other hooks look at `enabled`, or only pass on."""
-    from otel_toolbar.signals import logs, queries, tasks
+    from otel_toolbar.signals import cache, http, logs, queries, tasks
 
+    cache.uninstall()
+    http.uninstall()
     queries.uninstall()
     queries.loads.uninstall()
     logs.uninstall()

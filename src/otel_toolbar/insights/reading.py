@@ -20,7 +20,9 @@ from .transactions import is_control
 Category = Literal["server", "db", "cache", "http", "job", "websocket", "template", "internal"]
 """What kind of work a span is; each has a colour."""
 
-_CACHES = frozenset({"redis", "memcached", "valkey"})
+CACHES = frozenset({"redis", "memcached", "valkey"})
+"""Systems that OpenTelemetry calls databases and that are asked as caches."""
+
 _STORED = frozenset(
     {
         semconv.DB_SYSTEM_NAME,
@@ -92,7 +94,7 @@ def category(span: Span) -> Category:
     if not attributes:
         return _by_kind(span)
     if not _STORED.isdisjoint(attributes):
-        cached = semconv.CACHE_SYSTEM in attributes or database_system(span) in _CACHES
+        cached = semconv.CACHE_SYSTEM in attributes or database_system(span) in CACHES
         return "cache" if cached else "db"
     if semconv.MESSAGING_SYSTEM in attributes:
         return "job"
@@ -260,6 +262,30 @@ def scheme(span: Span) -> str:
     known = text(span, semconv.URL_SCHEME, semconv.OLD_HTTP_SCHEME)
     whole = text(span, semconv.URL_FULL, semconv.OLD_HTTP_URL)
     return (known or whole.partition("://")[0] if "://" in whole else known).lower()
+
+
+def whole_url(span: Span) -> str:
+    """The URL of an outgoing call; put together where the sender tells its parts only."""
+    known = text(span, semconv.URL_FULL, semconv.OLD_HTTP_URL)
+    if known:
+        return known
+    asked = host(span)
+    query = query_string(span)
+    return (
+        f"{scheme(span) or 'http'}://{asked}{path(span)}{'?' + query if query else ''}"
+        if asked
+        else ""
+    )
+
+
+def host(span: Span) -> str:
+    """Host and port of an outgoing call."""
+    name = text(span, semconv.SERVER_ADDRESS, semconv.OLD_NET_PEER_NAME, semconv.OLD_HTTP_HOST)
+    port = integer(span, semconv.SERVER_PORT)
+    if name:
+        return f"{name}:{port}" if port and ":" not in name else name
+    _, found, rest = text(span, semconv.URL_FULL, semconv.OLD_HTTP_URL).partition("://")
+    return rest.partition("/")[0].partition("?")[0].rpartition("@")[2] if found else ""
 
 
 def headers(span: Span, prefix: str, more: str) -> dict[str, tuple[str, ...]]:

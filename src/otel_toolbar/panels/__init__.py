@@ -35,6 +35,8 @@ BUILTIN = (
     "websockets",
     "logs",
     "errors",
+    "cache",
+    "http",
     "alerts",
 )
 """The built-in panels in the order of their tabs; each is a folder of this package."""

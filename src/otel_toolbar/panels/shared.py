@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from urllib.parse import quote
 
 from otel_toolbar import semconv
 from otel_toolbar.insights import reading
-from otel_toolbar.model import Span, Trace, Value
+from otel_toolbar.model import Kind, Span, Trace, Value
 from otel_toolbar.settings import EDITORS, Settings
 
 _FRAME = re.compile(r"(?P<path>.+?):(?P<line>\d+)(?:\s+(?:in\s+)?(?P<function>.*))?")
@@ -116,6 +117,27 @@ def editor_link(path: str, line: int | None, editor: str) -> str:
 def offset(trace: Trace, span: Span) -> float:
     """From the start of the trace to the start of the span, in s."""
     return max(0.0, seconds(span.start - trace.start))
+
+
+@dataclass(frozen=True)
+class Around:
+    """A span that others ran in: a task, a template, a function of the app."""
+
+    id: str
+    name: str
+
+
+_DEEPEST = 6
+
+
+def around(trace: Trace, span: Span) -> tuple[Around, ...]:
+    """What a span ran in, nearest first, up to the request."""
+    found: list[Around] = []
+    for above in islice(trace.ancestors(span), _DEEPEST):
+        if above.kind in (Kind.SERVER, Kind.CONSUMER) or above is trace.main:
+            break
+        found.append(Around(above.span_id, title(above)))
+    return tuple(found)
 
 
 def exception(span: Span) -> str:

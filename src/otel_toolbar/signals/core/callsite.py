@@ -30,10 +30,11 @@ _MAX_STACKS, _MAX_FILES = 2048, 8192
 """Stacks and files that are remembered; beyond, they are learnt anew."""
 
 _FRAMEWORKS = words(
-    """_pytest advanced_alchemy aiomysql aiosqlite anyio asgiref asyncmy asyncpg channels click databases
-    django fastapi flask granian greenlet gunicorn hypercorn jinja2 litestar logfire opentelemetry
-    otel_toolbar pluggy psycopg psycopg2 pymysql pytest pytest_asyncio quart saq sqlalchemy sqlmodel
-    starlette strawberry trio uvicorn uvloop werkzeug wrapt"""
+    """_pytest advanced_alchemy aiocache aiohttp aiomysql aiosqlite anyio asgiref asyncmy asyncpg
+    channels click databases django fastapi flask granian greenlet gunicorn httpcore httpx hypercorn
+    jinja2 litestar logfire opentelemetry otel_toolbar pluggy psycopg psycopg2 pymysql pytest
+    pytest_asyncio quart redis requests saq sqlalchemy sqlmodel starlette strawberry trio urllib3
+    uvicorn uvloop werkzeug wrapt"""
 )
 """Installed packages that are never where a developer looks for a query's origin."""
 

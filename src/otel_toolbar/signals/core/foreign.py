@@ -1,14 +1,15 @@
 """Keeps secrets out of the spans that others make, frameworks, clients, drivers, the app itself, and
 lets a subject complete them.
 
-What the conventions give a meaning to is masked: URLs, statements, exceptions and what a status says
-of them. It is done on the span itself, before any exporter sees it.
+What the conventions give a meaning to is masked: URLs, headers, statements, exceptions and what a status
+says of them. It is done on the span itself, before any exporter sees it. Client spans also get the line of
+the app that called, whatever instrumentation they are of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import ReadableSpan, Span
@@ -17,7 +18,7 @@ from opentelemetry.trace import SpanKind
 from otel_toolbar import guard, semconv
 from otel_toolbar.insights.fingerprint import Statements
 
-from . import light, masking
+from . import light, masking, places
 
 Watcher = Callable[[ReadableSpan], "Mapping[str, Any] | None"]
 """Tells what an ended span lacks; None when it is none of its."""
@@ -45,6 +46,7 @@ _TEXTS: Mapping[str, Callable[[str], str]] = {
     semconv.DB_QUERY_TEXT: _statement,
     semconv.OLD_DB_STATEMENT: _statement,
 }
+_HEADERS = (semconv.HTTP_REQUEST_HEADER, semconv.HTTP_RESPONSE_HEADER)
 _OF_EXCEPTION = (semconv.EXCEPTION_MESSAGE, semconv.EXCEPTION_STACKTRACE)
 
 
@@ -52,6 +54,10 @@ def started(span: Span) -> None:
     """Mask what a span begins with: it is seen while it runs."""
     for key, cleaned in _masked(span):
         span.set_attribute(key, cleaned)
+    if span.kind is SpanKind.CLIENT and not _is_ours(span):
+        given: Any = span.attributes or {}
+        if semconv.CODE_FILE_PATH not in given:
+            span.set_attributes(places.of_the_app())
 
 
 def ended(span: ReadableSpan) -> None:
@@ -72,12 +78,16 @@ def ended(span: ReadableSpan) -> None:
             _mask_exception(event)
 
 
-def _masked(span: ReadableSpan) -> list[tuple[str, str]]:
-    """What of the span's attributes has to be another text."""
+def _is_ours(span: ReadableSpan) -> bool:
     scope = span.instrumentation_scope
-    if span.kind is SpanKind.INTERNAL or (scope and scope.name.startswith("otel_toolbar.")):
+    return scope is not None and scope.name.startswith("otel_toolbar.")
+
+
+def _masked(span: ReadableSpan) -> list[tuple[str, Any]]:
+    """What of the span's attributes has to be another value."""
+    if span.kind is SpanKind.INTERNAL or _is_ours(span):
         return []  # ours are masked before they are put on
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, Any]] = []
     attributes: Any = span.attributes or {}
     # A copy: the SDK's own mapping raises and catches an error for every key that is not there.
     known: Mapping[str, Any] = attributes.copy() if hasattr(attributes, "copy") else attributes
@@ -85,6 +95,22 @@ def _masked(span: ReadableSpan) -> list[tuple[str, str]]:
         given = known.get(key)
         if isinstance(given, str) and (cleaned := clean(given)) != given:
             found.append((key, cleaned))
+    if span.kind is SpanKind.CLIENT:
+        found += _headers(known)
+    return found
+
+
+def _headers(known: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Captured headers, which contrib names with underscores and masks only where it is told to."""
+    found: list[tuple[str, Any]] = []
+    for key, given in known.items():
+        for prefix in _HEADERS:
+            if key.startswith(prefix):
+                name = key[len(prefix) :].replace("_", "-").lower()
+                values = cast("tuple[Any, ...]", given if isinstance(given, tuple) else (given,))
+                cleaned = tuple(masking.header(name, str(each)) for each in values)
+                if cleaned != values:
+                    found.append((key, cleaned))
     return found
 
 

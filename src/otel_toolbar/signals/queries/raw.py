@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_toolbar import guard, semconv
+from otel_toolbar.insights import reading
 from otel_toolbar.insights.n_plus_one import FETCHES
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import callsite, exceptions, foreign, light, masking
@@ -193,6 +194,8 @@ def _ended(span: ReadableSpan) -> dict[str, Any] | None:
     if not isinstance(text, str) or semconv.QUERY_FINGERPRINT in given:
         return None
     system = given.get(semconv.DB_SYSTEM_NAME) or given.get(semconv.OLD_DB_SYSTEM) or ""
+    if system in reading.CACHES:
+        return None
     statement = database.read(text, str(system))
     found = database.of_statement(statement)
     if not given.get(semconv.DB_QUERY_TEXT):
