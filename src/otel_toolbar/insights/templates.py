@@ -48,10 +48,6 @@ class Work:
     def template(self) -> str:
         return reading.text(self.spans[0], semconv.TEMPLATE_NAME)
 
-    @property
-    def slowest(self) -> Span:
-        return max(self.spans, key=lambda span: span.duration or 0)
-
 
 def is_template(span: Span) -> bool:
     """True for a piece of a template's work; compiling it is not one."""
@@ -71,6 +67,11 @@ def time(span: Span, now: int) -> int:
 def count(span: Span) -> int:
     """Renders that stand on the span together."""
     return max(1, reading.integer(span, semconv.TEMPLATE_COUNT) or 1)
+
+
+def each(span: Span, now: int) -> int:
+    """ns of one render; of several on one span their mean."""
+    return time(span, now) // count(span)
 
 
 def tree(trace: Trace) -> tuple[Work, ...]:

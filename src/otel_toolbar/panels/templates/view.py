@@ -174,7 +174,8 @@ def _together(trace: Trace, spans: Iterable[Span]) -> float:
 
 
 def _node(trace: Trace, work: Work, depth: int, whole: int, settings: Settings) -> Node:
-    first, slowest = work.spans[0], work.slowest
+    first = work.spans[0]
+    slowest = max(work.spans, key=lambda span: templates.each(span, trace.now))
     return Node(
         span_id=slowest.span_id,
         depth=depth,
@@ -223,10 +224,7 @@ def _compile_duration(spans: Iterable[Span]) -> float | None:
 
 
 def _longest(trace: Trace, spans: Iterable[Span]) -> float:
-    """The longest single render; of those that stand on one span together their mean."""
-    return shared.seconds(
-        max(templates.time(span, trace.now) // templates.count(span) for span in spans)
-    )
+    return shared.seconds(max(templates.each(span, trace.now) for span in spans))
 
 
 def _context(span: Span) -> tuple[Value, ...]:

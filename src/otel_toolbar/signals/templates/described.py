@@ -18,6 +18,9 @@ CAPTURE = "templates"
 """The word of the setting `CAPTURE` that adds the values of the context."""
 
 _MAX_KEYS = 100
+_LONGEST = 200
+"""Characters of a value in a template's context."""
+
 _MAX_TRACEBACK = 200
 _MAX_PLACES = 4096
 
@@ -63,7 +66,7 @@ def put_context(
 def _value(key: str, value: Any) -> str:
     """`key: type = value`, without asking the value anything."""
     kind = masking.type_name(type(value))
-    text = masking.value(key, value)
+    text = masking.clean(value, key, _LONGEST)
     return f"{key}: {kind}" + ("" if text == f"<{kind}>" else f" = {text}")
 
 

@@ -112,7 +112,7 @@ def _minijinja(template: Any, *_: Any, **context: Any) -> tuple[Any, Any, Mappin
 
 
 def _string(
-    _engine: Any, template_string: str, context: Mapping[str, Any]
+    _engine: Any, _template_string: str, context: Mapping[str, Any]
 ) -> tuple[Any, Any, Mapping[str, Any]]:
     return None, None, context
 
