@@ -74,6 +74,7 @@ async def test_a_trace_with_each_panel(runtime: Runtime) -> None:
         "queries",
         "tasks",
         "websockets",
+        "templates",
         "logs",
         "errors",
         "alerts",
