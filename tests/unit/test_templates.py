@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import re
 import sys
 import threading
 import traceback
@@ -76,6 +77,11 @@ async def handled(signals: Telemetry, handle: Callable[[], Any], **options: Any)
     if done.error is not None:
         raise done.error
     return given[0]
+
+
+def ended(signals: Telemetry) -> list[Any]:
+    """The spans as an exporter got them."""
+    return list(signals.exported())
 
 
 def tree(signals: Telemetry) -> list[str]:
@@ -340,7 +346,7 @@ async def test_many_includes_share_a_span(signals: Telemetry) -> None:
     )
     rendered = await handled(signals, lambda: page.get_template("list").render(items=range(250)))
     assert rendered.count("<li>") == 250
-    rows = [s for s in signals.exported() if s.name == "render row.html"]
+    rows = [s for s in ended(signals) if s.name == "render row.html"]
     assert len(rows) == 101
     counts = [
         row.attributes["template.render.count"]
@@ -365,7 +371,7 @@ async def test_queries_and_spans_inside_of_the_rest_belong_to_it(signals: Teleme
     )
     await handled(signals, lambda: page.get_template("list").render(items=range(103), ask=ask))
     assert "render r > ask 0" in tree(signals)
-    spans = signals.exported()
+    spans = ended(signals)
     (rest,) = (s for s in spans if s.attributes.get("template.render.count"))
     inside = [s.name for s in spans if s.parent and s.parent.span_id == rest.context.span_id]
     assert inside == ["ask 100", "ask 101", "ask 102"]
@@ -377,7 +383,7 @@ async def test_a_full_trace_takes_no_more(signals: Telemetry) -> None:
         signals, lambda: page.get_template("page.html").render(items=range(50)), max_spans=5
     )
     assert rendered.count("<li>") == 50
-    spans = signals.exported()
+    spans = ended(signals)
     assert len(spans) == 6
     assert spans[-1].attributes["toolbar.dropped"] > 40
 
@@ -408,7 +414,7 @@ async def test_a_stream_works_only_while_it_is_read(signals: Telemetry, asynchro
         return "".join(pieces)
 
     assert await handled(signals, read) == "a11b1z"
-    by_name = {s.name: s for s in signals.exported()}
+    by_name = {s.name: s for s in ended(signals)}
     parents = {each.split(" > ")[1]: each.split(" > ")[0] for each in tree(signals)}
     assert parents["reader"] == "GET"
     assert parents["render part"] == "render stream"
@@ -432,7 +438,7 @@ async def test_two_streams_in_turn(signals: Telemetry) -> None:
         return list(zip(one, two, strict=True))
 
     assert await handled(signals, read) == [("1", "2")] * 3
-    spans = signals.exported()
+    spans = ended(signals)
     renders = [s for s in spans if s.name == "render s"]
     for render in renders:
         inside = {s.name for s in spans if s.parent and s.parent.span_id == render.context.span_id}
@@ -481,16 +487,17 @@ async def test_a_stream_that_is_left(signals: Telemetry, asynchronous: bool) -> 
             await left.aclose()
             await never.aclose()
         else:
-            never, left = template.generate(), template.generate()
+            never: Any = template.generate()
+            left: Any = template.generate()
             next(left)
             left.close()
             never.close()
-        unread = template.root_render_func(template.new_context())
+        unread: Any = template.root_render_func(template.new_context())
         await unread.aclose() if asynchronous else unread.close()
         return trace.get_current_span().get_span_context().span_id
 
     current = await handled(signals, read)
-    spans = signals.exported()
+    spans = ended(signals)
     assert [s.name for s in spans] == ["GET", "compile s", "render s"] or {
         s.name for s in spans
     } == {"GET", "compile s", "render s"}
@@ -548,7 +555,7 @@ async def test_a_task_that_is_cancelled_is_no_error(signals: Telemetry) -> None:
             await render
 
     await handled(signals, read)
-    (span,) = (s for s in signals.exported() if s.name == "render slow")
+    (span,) = (s for s in ended(signals) if s.name == "render slow")
     assert span.status.is_unset
     assert not span.events
 
@@ -570,7 +577,7 @@ async def test_concurrent_renders_keep_to_their_own(signals: Telemetry) -> None:
         return await asyncio.gather(*(template.render_async(n=n, ask=ask) for n in range(20)))
 
     assert await handled(signals, read) == [f"{n}{n}" for n in range(20)]
-    spans = {s.context.span_id: s for s in signals.exported()}
+    spans = {s.context.span_id: s for s in ended(signals)}
     for span in [s for s in spans.values() if s.name == "render q"]:
         (asked,) = (
             s for s in spans.values() if s.parent and s.parent.span_id == span.context.span_id
@@ -645,7 +652,7 @@ async def test_the_traceback_is_the_same(
     with_us = await handled(
         signals, error_of(jinja2.Environment(loader=loader, enable_async=asynchronous), name)
     )
-    assert any(s.events for s in signals.exported())
+    assert any(s.events for s in ended(signals))
     templates.uninstall()
     without = await handled(
         signals, error_of(jinja2.Environment(loader=loader, enable_async=asynchronous), name)
@@ -656,7 +663,7 @@ async def test_the_traceback_is_the_same(
 async def test_where_it_failed(signals: Telemetry, folder: Path) -> None:
     page = jinja2.Environment(loader=jinja2.FileSystemLoader(folder))
     await handled(signals, error_of(page, "page.html"))
-    spans = {s.name: s for s in signals.exported()}
+    spans = {s.name: s for s in ended(signals)}
     lines = {name: s.attributes.get("template.error.line") for name, s in spans.items()}
     assert {k: v for k, v in lines.items() if v} == {
         "render page.html": 3,
@@ -688,7 +695,7 @@ async def test_an_error_in_a_macro(signals: Telemetry, folder: Path) -> None:
         page = jinja2.Environment(loader=loader, enable_async=asynchronous)
         signals.clear()
         await handled(signals, error_of(page, "macro.html"))
-        spans = {s.name: s for s in signals.exported()}
+        spans = {s.name: s for s in ended(signals)}
         assert spans["macro m"].attributes["template.error.line"] == 2
         assert spans["macro m"].events
         assert not spans["render macro.html"].events
@@ -702,7 +709,7 @@ async def test_outside_of_requests_nothing_stands_between(signals: Telemetry) ->
     template = environment().get_template("row.html")
     assert template.root_render_func is vars(template)["root_render_func"]
     assert template.render(item=1) == "<li>1</li>"
-    assert signals.exported() == []
+    assert ended(signals) == []
 
 
 async def test_in_an_excluded_request_nothing_is_seen(signals: Telemetry) -> None:
@@ -860,6 +867,11 @@ async def outcome(page: jinja2.Environment, how: str) -> tuple[str, Any]:
         return type(error).__name__, (str(error), places)
 
 
+def plain(found: object) -> str:
+    """Without addresses: an include without context gives a generator's where there is a buffer."""
+    return re.sub(r"0x[0-9a-f]+", "0x", repr(found))
+
+
 @given(SOURCES, st.sampled_from(KINDS), st.booleans(), st.sampled_from(["whole", "pieces"]))
 def test_generated_templates_render_the_same(
     sources: dict[str, str], kind: type[jinja2.Environment], asynchronous: bool, how: str
@@ -879,8 +891,8 @@ def test_generated_templates_render_the_same(
                 with_us = await handled(made, lambda: outcome(page(), how))
             finally:
                 templates.uninstall()
-        assert with_us == without
-        assert all(span.end_time for span in made.exported())
+        assert plain(with_us) == plain(without)
+        assert all(span.end_time for span in ended(made))
 
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(400)  # templates that include themselves: soon enough

@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FrameType, TracebackType
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry.trace import Span
 
@@ -65,7 +65,7 @@ def put_context(
 
 def _value(key: str, value: Any) -> str:
     """`key: type = value`, without asking the value anything."""
-    kind = masking.type_name(type(value))
+    kind = masking.type_name(cast("type[Any]", type(value)))
     text = masking.clean(value, key, _LONGEST)
     return f"{key}: {kind}" + ("" if text == f"<{kind}>" else f" = {text}")
 

@@ -73,12 +73,14 @@ def _hook(module: Any) -> None:
         return
     try:
         macro = sys.modules["jinja2.runtime"].Macro  # pyright: ignore[reportAttributeAccessIssue]
-        hooks = (
+        hooks: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
             (module.Environment, "compile", _compile),
             (macro, "_invoke", _invoke),
             (macro, "_async_invoke", _async_invoke),
         )
-        reals = [(owner, name, vars(owner)[name], wrapper) for owner, name, wrapper in hooks]
+        reals: list[tuple[Any, str, Any, Callable[..., Any]]] = [
+            (owner, name, vars(owner)[name], wrapper) for owner, name, wrapper in hooks
+        ]
         # What is in this set is left out when Jinja2 rewrites a traceback.
         sys.modules["jinja2.utils"].internal_code.update(_codes())  # pyright: ignore[reportAttributeAccessIssue]
         for owner, name, real, wrapper in reals:
@@ -190,9 +192,9 @@ class _Page(_Work):
         parent: Any = None,
     ) -> None:
         super().__init__(f"render {described.shown(template.name)}", template)
-        self._context = context
+        self._context: Any = context
         self._role = role
-        self._caller = caller
+        self._caller: FrameType | None = caller
         self._parent = parent
 
     def attributes(self) -> dict[str, Any]:

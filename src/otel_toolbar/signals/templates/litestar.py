@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import wrapt
 
@@ -55,7 +55,7 @@ def _hook(module: Any) -> None:
     try:
         for (name, method), (engine, named) in _HOOKS.items():
             # Not `getattr`: the old modules hand the classes on with a warning.
-            owner = vars(module).get(name)
+            owner: Any = cast("dict[str, Any]", vars(module)).get(name)
             if owner is not None and owner.__module__ == module.__name__:
                 _replace(owner, method, engine, named)
     except Exception:
@@ -63,7 +63,7 @@ def _hook(module: Any) -> None:
 
 
 def _replace(owner: Any, method: str, engine: str, named: Callable[..., Any]) -> None:
-    real = vars(owner)[method]
+    real: Any = cast("dict[str, Any]", vars(owner))[method]
     if (owner, method) not in [each[:2] for each in _replaced]:
         setattr(owner, method, _watching(real, engine, named))
         _replaced.append((owner, method, real))
