@@ -538,6 +538,50 @@ LOG_EXTRA = _own(
     "log.record.extra.", "string", "Values of `extra=` by name, masked, cut; numbers as they are."
 )
 
+# Templates.
+TEMPLATE_ENGINE = _own("template.engine", "string", "jinja2, mako or minijinja.")
+TEMPLATE_NAME = _own("template.name", "string", "Template; `<template>` when it has no name.")
+TEMPLATE_PATH = _own("template.path", "string", "Its file; absent when it comes from none.")
+TEMPLATE_ROLE = _own(
+    "template.role",
+    "string",
+    "`page`, `parent` (extended by another), `include`, `import`, `block` (put into a parent),"
+    " `macro` or `compile`.",
+)
+TEMPLATE_BLOCK = _own("template.block", "string", "Block that a template puts into its parent.")
+TEMPLATE_MACRO = _own("template.macro", "string", "Macro that was called.")
+TEMPLATE_CONTEXT_KEYS = _own(
+    "template.context.keys",
+    "string[]",
+    "Names that the template was given, without the environment's globals; 100 at most.",
+)
+TEMPLATE_CONTEXT_VALUES = _own(
+    "template.context.values",
+    "string[]",
+    "The same as `name: type = value`, masked, cut; with `CAPTURE=templates` only.",
+)
+TEMPLATE_CACHED = _own(
+    "template.cached", "boolean", "The template was there already, made before this request."
+)
+TEMPLATE_COMPILE_DURATION = _own(
+    "template.compile.duration", "double", "What it took to compile it in this request.", "s"
+)
+TEMPLATE_DURATION = _own(
+    "template.render.duration",
+    "double",
+    "Time at work, where that is not the span's duration: of a stream without its reader's pauses, of"
+    " several renders on one span their sum.",
+    "s",
+)
+TEMPLATE_COUNT = _own(
+    "template.render.count",
+    "int",
+    "Renders that stand on this span together: like ones under one parent, beyond the first 100 of a"
+    " template, 20 of a block or macro.",
+    "{render}",
+)
+TEMPLATE_ERROR_LINE = _own("template.error.line", "int", "Line of the template at which it failed.")
+
 # The resource.
 SERVICE_NAME = _standard("service.name", "string", "Name of the service.")
 PROCESS_PID = _standard("process.pid", "int", "Process id.")
@@ -578,7 +622,6 @@ OLD_CODE_FILE_PATH = _standard("code.filepath", "string", "Old name of code.file
 OLD_CODE_LINE_NUMBER = _standard("code.lineno", "int", "Old name of code.line.number.")
 OLD_CODE_FUNCTION = _standard("code.function", "string", "Old name of code.function.name.")
 RPC_SYSTEM = _standard("rpc.system", "string", "Remote procedure call system of an outgoing call.")
-TEMPLATE_NAME = _own("template.name", "string", "Template that was rendered.")
 
 
 # What alerts read of forms and jobs.

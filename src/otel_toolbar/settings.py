@@ -122,7 +122,7 @@ def _editor(text: str) -> str:
     raise SettingError(f"allowed: {', '.join(EDITORS)}, or a URL with {{path}} and {{line}}")
 
 
-CAPTURES = ("locals",)
+CAPTURES = ("locals", "templates")
 """What `CAPTURE` can name."""
 
 EDITORS = {
@@ -183,7 +183,11 @@ class Settings:
         "all but loads",
     )
     capture: tuple[str, ...] = _setting(
-        (), _captures, "Deep captures: `locals`, local variables with every exception.", "none"
+        (),
+        _captures,
+        "Deep captures: `locals`, local variables with every exception; `templates`, the values that"
+        " templates are given.",
+        "none",
     )
     stacks: bool = _setting(True, _boolean, "Record the app's whole stack of each query.")
     value_length: int = _setting(1024, _positive, "Characters kept of a captured value.")

@@ -124,6 +124,32 @@ def test_no_trace_breaks_a_panel(parts: list[Span], said: list[Log], now: int) -
         page.encode()
 
 
+OF_TEMPLATES = [key for key in semconv.ATTRIBUTES if key.startswith(("template.", "db.query"))]
+ROLES = st.sampled_from(["page", "parent", "include", "block", "macro", "compile", "<template>"])
+
+
+@settings(max_examples=EXAMPLES // 10, deadline=None)
+@given(
+    st.lists(
+        st.tuples(spans, st.dictionaries(st.sampled_from(OF_TEMPLATES), ROLES | values)), max_size=8
+    ),
+    times,
+)
+def test_no_template_breaks_its_panel(parts: list[Any], now: int) -> None:
+    of_templates = [
+        dataclasses.replace(span, attributes=facts, span_id=f"{place:016x}")
+        for place, (span, facts) in enumerate(parts, 1)
+    ]
+    trace = Trace.of("a" * 32, of_templates, now)
+    only = [panel for panel in panels.load() if panel.id == "templates"]
+    found = panels.views(only, trace, Settings())
+    assert found[0].data is not None
+    assert found[0].badge.text != "failed"
+    json.dumps(plain(found[0].data), allow_nan=False)
+    page = render.trace_page(CONTEXT, trace, summarize(trace, Settings()), found)
+    assert "<script>alert" not in page
+
+
 OF_WEBSOCKETS = [
     key for key in semconv.ATTRIBUTES if key.startswith(("websocket.", "network.", "toolbar.resp"))
 ] + ["http.response.status_code", "asyncio.task.name", "url.path"]

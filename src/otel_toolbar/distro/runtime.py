@@ -12,7 +12,8 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from opentelemetry import trace
@@ -29,7 +30,7 @@ from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
 from otel_toolbar.wire import packed
 
-SIGNALS = ("queries", "tasks", "websockets", "logs", "cache", "http", "loads")
+SIGNALS = ("queries", "tasks", "websockets", "templates", "logs", "cache", "http", "loads")
 """What the setting `SIGNALS` chooses from."""
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
@@ -153,7 +154,7 @@ def warn_of(complaints: Sequence[str]) -> None:
 
 
 def _hook_in(runtime: Runtime) -> None:
-    from otel_toolbar.signals import cache, frameworks, http, logs, queries, tasks
+    from otel_toolbar.signals import frameworks
 
     from . import exporters, providers, servers
 
@@ -167,32 +168,33 @@ def _hook_in(runtime: Runtime) -> None:
     log_records.take_with(runtime.processor.take_logs)
     providers.watch(runtime)
     servers.hook()
-    wanted = runtime.signals
-    if "queries" in wanted:
-        queries.install(options)
-        if "loads" in wanted:
-            queries.loads.install()
-    if "logs" in wanted:
-        logs.install()
-    if "tasks" in wanted:
-        tasks.install(options)
-    if "cache" in wanted:
-        cache.install()
-    if "http" in wanted:
-        http.install()
+    for name, install_subject in _subjects(options).items():
+        if name in runtime.signals:
+            install_subject()
     frameworks.install()
+
+
+def _subjects(options: Settings) -> dict[str, Callable[[], Any]]:
+    """What each word of `SIGNALS` installs."""
+    from otel_toolbar.signals import cache, http, logs, queries, tasks, templates
+
+    return {
+        "queries": partial(queries.install, options),
+        "loads": queries.loads.install,
+        "tasks": partial(tasks.install, options),
+        "templates": partial(templates.install, options),
+        "logs": logs.install,
+        "cache": cache.install,
+        "http": http.install,
+    }
 
 
 def _hook_out() -> None:
     """Take out what would emit spans of its own. The other hooks look at `enabled`, or only pass on."""
-    from otel_toolbar.signals import cache, http, logs, queries, tasks
+    from otel_toolbar.signals import cache, http, logs, queries, tasks, templates
 
-    cache.uninstall()
-    http.uninstall()
-    queries.uninstall()
-    queries.loads.uninstall()
-    logs.uninstall()
-    tasks.uninstall()
+    for subject in (cache, http, queries, queries.loads, logs, tasks, templates):
+        subject.uninstall()
 
 
 def _forked() -> None:

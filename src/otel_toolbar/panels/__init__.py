@@ -33,6 +33,7 @@ BUILTIN = (
     "queries",
     "tasks",
     "websockets",
+    "templates",
     "logs",
     "errors",
     "cache",

@@ -168,12 +168,16 @@ def _iso(given: dt.date, _limit: int) -> str:
     return given.isoformat()
 
 
-def _type_name(kind: type[Any]) -> str:
-    """`<module.Type>`, read past any metaclass."""
+def type_name(kind: type[Any]) -> str:
+    """`module.Type`, read past any metaclass; `Type` of a built-in one."""
     described: Any = type.__dict__
     module = described["__module__"].__get__(kind)
     name = described["__qualname__"].__get__(kind)
-    return f"<{module}.{name}>" if type(module) is str and module != "builtins" else f"<{name}>"
+    return f"{module}.{name}" if type(module) is str and module != "builtins" else name
+
+
+def _type_name(kind: type[Any]) -> str:
+    return f"<{type_name(kind)}>"
 
 
 _SHOWN: dict[type[Any], Callable[[Any, int], str]] = {
