@@ -243,7 +243,7 @@ async def test_a_fault_of_ours(
 def test_a_capture_that_is_not_known() -> None:
     options, (line,) = load({"OTEL_TOOLBAR_CAPTURE": "everything"})
     assert options.capture == ()
-    assert line == "OTEL_TOOLBAR_CAPTURE='everything' is ignored: allowed: locals"
+    assert line == "OTEL_TOOLBAR_CAPTURE='everything' is ignored: allowed: locals, templates"
 
 
 def test_spans_that_only_say_that_they_failed() -> None:
