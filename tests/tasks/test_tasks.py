@@ -22,7 +22,7 @@ from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import steps
 from tests.telemetry import written_down
 
-from .watching import LOOPS, named, observed, one, request, run, seconds, serve
+from .watching import LOOPS, named, new_loop, observed, one, request, run, seconds, serve
 
 loops = pytest.mark.parametrize("loop", LOOPS)
 
@@ -674,3 +674,38 @@ def test_a_loop_is_let_go() -> None:
         gc.collect()
         assert gone() is None
         assert steps.watches() == []
+
+
+@loops
+def test_a_closed_loop_needs_no_collector_to_go(loop: str) -> None:
+    async def handler() -> None:
+        await asyncio.create_task(leaf())
+        await asyncio.to_thread(nap)
+
+    with observed():
+        made = new_loop(loop)
+        gone = weakref.ref(made)
+        made.run_until_complete(serve(handler))
+        made.run_until_complete(made.shutdown_default_executor())
+        gc.collect()
+        gc.disable()
+        try:
+            made.close()
+            assert not {"call_soon", "create_task", "close"} & vars(made).keys()
+            del made
+            assert gone() is None
+        finally:
+            gc.enable()
+
+
+@loops
+def test_a_running_loop_is_watched_after_a_refused_close(loop: str) -> None:
+    async def main() -> None:
+        steps.here()
+        running = asyncio.get_running_loop()
+        with pytest.raises(RuntimeError):
+            running.close()
+        assert "call_soon" in vars(running)
+
+    with observed():
+        run(main, loop)

@@ -36,6 +36,9 @@ WORK = "_otel_toolbar_work"
 _OF = "_otel_toolbar_watch"
 """Attribute of our methods: the watch. The watch must not hold them, for they hold the loop."""
 
+_METHODS = ("call_soon", "create_task", "close")
+"""Methods of a loop that are ours while it is watched."""
+
 MAX_PARTS = 512
 """Parts of a timeline before the observer is asked to shorten it."""
 
@@ -244,7 +247,7 @@ def unwatch(loop: asyncio.AbstractEventLoop) -> None:
         return
     watch.on = False
     own = vars(loop)
-    for name in ("call_soon", "create_task"):
+    for name in _METHODS:
         if getattr(own.get(name), _OF, None) is watch:
             delattr(loop, name)
 
@@ -319,7 +322,7 @@ def _watch(loop: asyncio.AbstractEventLoop, observer: Observer) -> Watch:
 
 
 def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - one closure, for speed
-    real_call_soon, real_create_task = loop.call_soon, loop.create_task
+    real_call_soon, real_create_task, real_close = loop.call_soon, loop.create_task, loop.close
     get_task_factory = loop.get_task_factory
     long_wait, blocking = observer.long_wait, observer.blocking
     current = records.current_in
@@ -435,9 +438,14 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
                 outer.nested += took  # an eager child's time is not its parent's
             _began_eagerly(work, coro, start, took)
 
-    for method in (call_soon, create_task):
+    def close() -> None:
+        real_close()
+        # Our methods hold the loop that holds them: without this only the collector would free it.
+        unwatch(loop)
+
+    for name, method in zip(_METHODS, (call_soon, create_task, close), strict=True):
         setattr(method, _OF, watch)
-    loop.call_soon, loop.create_task = call_soon, create_task
+        setattr(loop, name, method)
 
 
 def _began_eagerly(work: Work, coro: Any, start: int, took: int) -> None:
