@@ -20,12 +20,13 @@ class LazySpan(light.LightSpan):
     Who sees it, sees a span as any other: as long as nobody does it is a few slots.
     """
 
-    __slots__ = ("_above", "_context", "_facts", "_server")
+    __slots__ = ("_above", "_context", "_facts", "_server", "span_id")
 
     def __init__(self, kind: SpanKind, above: Span, holder: record.Record, start_time: int) -> None:
         self.kind = kind
         self._above = above
         self._server = holder.server
+        self.span_id = light.new_span_id()
         self._context: SpanContext | None = None
         self._facts: dict[str, Any] | None = None
         self.record = holder
@@ -55,9 +56,11 @@ class LazySpan(light.LightSpan):
     @property
     def context(self) -> SpanContext:  # pyright: ignore[reportIncompatibleVariableOverride]
         known = self._context
-        if known is None:
-            with making:
-                known = self._context = self._context or self._new_context()
+        if known is None:  # two threads at once make equal ones
+            root = self._root()
+            known = self._context = SpanContext(
+                root.trace_id, self.span_id, False, root.trace_flags, root.trace_state
+            )
         return known
 
     @property
@@ -71,15 +74,19 @@ class LazySpan(light.LightSpan):
     def get_span_context(self) -> SpanContext:
         return self.context
 
-    def _new_context(self) -> SpanContext:
+    def ids(self) -> tuple[int, int, int, bool]:
+        above, root = self._above, self._root()
+        if isinstance(above, LazySpan):
+            return root.trace_id, self.span_id, above.span_id, False
+        return root.trace_id, self.span_id, root.span_id, root.is_remote
+
+    def _root(self) -> SpanContext:
+        """Of the nearest span above that has one already: of the same trace."""
         above = self._above
         # Not by way of the parents' contexts: a thousand tasks in each other are too deep for that.
-        while isinstance(above, LazySpan) and above._context is None:
-            above = above._above
-        root = self._rooted(above)
-        return SpanContext(
-            root.trace_id, light.new_span_id(), False, root.trace_flags, root.trace_state
-        )
+        while isinstance(above, LazySpan) and above._context is None:  # noqa: SLF001
+            above = above.above
+        return self._rooted(above)
 
     def _rooted(self, span: Span) -> SpanContext:
         context = span.get_span_context()

@@ -325,14 +325,14 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
     real_call_soon, real_create_task, real_close = loop.call_soon, loop.create_task, loop.close
     get_task_factory = loop.get_task_factory
     long_wait, blocking = observer.long_wait, observer.blocking
-    current = records.current_in
+    current, now, method = records.current_in, clock, MethodType
 
     def run(task: Any, ready: int, callback: Any, *args: Any) -> Any:  # noqa: C901
         try:
             work: Work = task._otel_toolbar_work  # noqa: SLF001
         except AttributeError:
             work = _found(observer, task)
-        start = clock()
+        start = now()
         last = work.last
         if last:
             work.queued += start - ready
@@ -348,7 +348,7 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
         try:
             return callback(*args)
         finally:
-            end = work.last = clock()
+            end = work.last = now()
             took = own = end - start
             if work.nested:
                 own -= work.nested
@@ -356,18 +356,18 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
                 work.nested = 0
             work.steps += 1
             work.busy += own
-            since = watch.since
+            held = end - watch.since
             watch.work, watch.since, watch.step = outer, outer_since, outer_step
             if outer is not None:  # a loop that is run within a step
                 outer.nested += took
-            if end - since > watch.longest:
-                watch.longest, watch.culprit = end - since, work.account
+            account = work.account
+            if held > watch.longest:
+                watch.longest, watch.culprit = held, account
             try:
-                account = work.account
                 if account is not None:
                     account.busy += own
-                    if end - since > blocking:
-                        observer.blocked(watch, work, task, since, end)
+                    if held > blocking:
+                        observer.blocked(watch, work, task, end - held, end)
                     parts = work.parts
                     if parts is not None:
                         gap = start - last
@@ -388,14 +388,12 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
             del task, callback, args
 
     def call_soon(callback: Any, *args: Any, context: Any = None) -> Any:
-        task = getattr(callback, "__self__", None)
         if not watch.on:
             return real_call_soon(callback, *args, context=context)
+        task = getattr(callback, "__self__", None)
         if isinstance(task, _TASKS) and is_step(callback, task):
             # A bound method of the task: asyncio prints such a handle as the task, as without us.
-            handle = real_call_soon(
-                MethodType(run, task), clock(), callback, *args, context=context
-            )
+            handle = real_call_soon(method(run, task), now(), callback, *args, context=context)
         elif current(context) is not None and callable(callback) and _is_of_the_app(callback):
             handle = real_call_soon(_callback(watch, callback), *args, context=context)
         else:
@@ -440,12 +438,15 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
 
     def close() -> None:
         real_close()
-        # Our methods hold the loop that holds them: without this only the collector would free it.
-        unwatch(loop)
+        try:
+            # Our methods hold the loop that holds them: only the collector would free it.
+            unwatch(loop)
+        except Exception:
+            guard.failed("end of a loop")
 
-    for name, method in zip(_METHODS, (call_soon, create_task, close), strict=True):
-        setattr(method, _OF, watch)
-        setattr(loop, name, method)
+    for name, ours in zip(_METHODS, (call_soon, create_task, close), strict=True):
+        setattr(ours, _OF, watch)
+        setattr(loop, name, ours)
 
 
 def _began_eagerly(work: Work, coro: Any, start: int, took: int) -> None:

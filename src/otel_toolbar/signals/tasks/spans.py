@@ -72,9 +72,10 @@ class TaskSpan(lazy.LazySpan):
 
     @property
     def attributes(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        facts = super().attributes
-        if self._measured is not None:
+        facts = self._facts
+        if facts is None or self._measured is not None:
             with lazy.making:
+                facts = self._facts = self._facts or self._new_facts()
                 measured, self._measured = self._measured, None
                 if measured is not None:
                     facts.update(_facts(measured))
