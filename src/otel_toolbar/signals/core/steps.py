@@ -17,6 +17,7 @@ import os
 import threading
 import time
 import weakref
+from functools import lru_cache
 from types import MethodType
 from typing import Any, Protocol, cast
 
@@ -309,7 +310,12 @@ def _is_of_the_app(callback: Any) -> bool:
     module = getattr(callback, "__module__", None)
     if module is None:
         return not isinstance(getattr(callback, "__self__", None), asyncio.Future)
-    return not str(module).startswith(("asyncio", "_asyncio", "uvloop", "anyio", "uvicorn"))
+    return not _is_of_a_loop(str(module))
+
+
+@lru_cache(4096)
+def _is_of_a_loop(module: str) -> bool:
+    return module.startswith(("asyncio", "_asyncio", "uvloop", "anyio", "uvicorn"))
 
 
 def _watch(loop: asyncio.AbstractEventLoop, observer: Observer) -> Watch:
