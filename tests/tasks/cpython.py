@@ -1,6 +1,7 @@
 """CPython's own asyncio tests and anyio's, run without us and with every loop watched: what differs?
 
-    python tests/tasks/cpython.py                  # the asyncio tests of this Python
+    python tests/tasks/cpython.py                  # this Python's tests of tasks and loops
+    python tests/tasks/cpython.py --all            # those of sockets, transports and processes too
     python tests/tasks/cpython.py test_tasks       # one module of them
     python tests/tasks/cpython.py --anyio FOLDER   # the tests in an unpacked source of anyio
 
@@ -27,31 +28,36 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 MODULES = [
     "test_base_events",
-    "test_buffered_proto",
     "test_context",
     "test_eager_task_factory",
-    "test_events",
-    "test_free_threading",
     "test_futures",
-    "test_futures2",
     "test_locks",
-    "test_pep492",
-    "test_protocols",
     "test_queues",
     "test_runners",
+    "test_taskgroups",
+    "test_tasks",
+    "test_threads",
+    "test_timeouts",
+    "test_waitfor",
+]
+"""Those about tasks and the loop."""
+
+FURTHER = [
+    "test_buffered_proto",
+    "test_events",
+    "test_free_threading",
+    "test_futures2",
+    "test_pep492",
+    "test_protocols",
     "test_selector_events",
     "test_sock_lowlevel",
     "test_staggered",
     "test_streams",
     "test_subprocess",
-    "test_taskgroups",
-    "test_tasks",
-    "test_threads",
-    "test_timeouts",
     "test_transports",
     "test_unix_events",
-    "test_waitfor",
 ]
+"""Those about sockets, transports and processes: most of their time is waiting."""
 
 ANYIO = [
     "test_taskgroups.py",
@@ -79,6 +85,7 @@ def main() -> int:
     parser.add_argument(
         "modules", nargs="*", help="modules of test.test_asyncio; default: those that matter"
     )
+    parser.add_argument("--all", action="store_true", help="also the modules about sockets")
     parser.add_argument("--anyio", type=Path, help="folder of anyio's source")
     parser.add_argument("--run", choices=KINDS, help="only run, write outcomes as JSON")
     parser.add_argument("--only", type=Path, help="JSON list of the tests to run, by id")
@@ -97,7 +104,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """Outcomes of the tests by id, and how many tasks were watched."""
     only = json.loads(given.only.read_text()) if given.only else None
     seen = watch_every_loop() if given.run == "watched" else lambda: 0
-    modules = [name for name in given.modules or MODULES if _is_there(name)]
+    chosen = given.modules or (MODULES + FURTHER if given.all else MODULES)
+    modules = [name for name in chosen if _is_there(name)]
     outcomes = run_anyio(given.anyio, only) if given.anyio else run_asyncio(modules, only)
     return {"outcomes": outcomes, "tasks": seen()}
 
@@ -129,6 +137,8 @@ def _start(
     command = [sys.executable, __file__, "--run", kind, "--out", str(out), *given.modules]
     if given.anyio:
         command += ["--anyio", str(given.anyio)]
+    if given.all:
+        command.append("--all")
     if only is not None:
         chosen = folder / "only.json"
         chosen.write_text(json.dumps(only))

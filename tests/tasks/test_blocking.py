@@ -298,7 +298,7 @@ class Slow(http.server.BaseHTTPRequestHandler):
         self.send_response(204)
         self.end_headers()
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         pass
 
 
