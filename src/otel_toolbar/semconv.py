@@ -343,7 +343,10 @@ ASYNCIO_AWAIT_QUEUED = _own(
     "s",
 )
 ASYNCIO_EXECUTOR_STATE = _own(
-    "asyncio.executor.state", "string", "Of work in a thread: `done`, `failed` or `cancelled`."
+    "asyncio.executor.state",
+    "string",
+    "Of work in a thread: `done`, `failed`, `cancelled` before a thread took it, or `running` when the "
+    "request ended first; without `asyncio.executor.started` no thread has taken it then.",
 )
 ASYNCIO_EXECUTOR_STARTED = _own(
     "asyncio.executor.started", "double", "From handing it over until a thread took it.", "s"

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -20,9 +21,10 @@ from opentelemetry import trace
 
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import steps
+from otel_toolbar.signals.tasks.spans import TaskSpan
 from tests.telemetry import written_down
 
-from .watching import LOOPS, named, observed, one, request, run, seconds, serve
+from .watching import LOOPS, named, new_loop, observed, one, request, run, seconds, serve
 
 loops = pytest.mark.parametrize("loop", LOOPS)
 
@@ -437,6 +439,25 @@ def test_work_in_threads(loop: str) -> None:
     )
 
 
+@loops
+def test_work_cancelled_before_a_thread_took_it(loop: str) -> None:
+    go_on = threading.Event()
+
+    async def handler() -> None:
+        running = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1) as pool:
+            first = running.run_in_executor(pool, go_on.wait, 30)
+            second = running.run_in_executor(pool, nap)
+            second.cancel()
+            await asyncio.sleep(0)
+            go_on.set()
+            assert await first
+
+    (span,) = named(request(handler, loop=loop), "thread nap")
+    assert span.attributes["asyncio.executor.state"] == "cancelled"
+    assert "asyncio.executor.started" not in span.attributes
+
+
 def test_a_thread_that_outlives_its_request() -> None:
     go_on = threading.Event()
 
@@ -674,3 +695,76 @@ def test_a_loop_is_let_go() -> None:
         gc.collect()
         assert gone() is None
         assert steps.watches() == []
+
+
+@loops
+def test_a_closed_loop_needs_no_collector_to_go(loop: str) -> None:
+    async def handler() -> None:
+        await asyncio.create_task(leaf())
+        await asyncio.to_thread(nap)
+
+    with observed():
+        made = new_loop(loop)
+        gone = weakref.ref(made)
+        made.run_until_complete(serve(handler))
+        made.run_until_complete(made.shutdown_default_executor())
+        gc.collect()
+        gc.disable()
+        try:
+            made.close()
+            assert not {"call_soon", "create_task", "close"} & vars(made).keys()
+            del made
+            assert gone() is None
+        finally:
+            gc.enable()
+
+
+@loops
+def test_a_running_loop_is_watched_after_a_refused_close(loop: str) -> None:
+    async def main() -> None:
+        steps.here()
+        running = asyncio.get_running_loop()
+        with pytest.raises(RuntimeError):
+            running.close()
+        assert "call_soon" in vars(running)
+
+    with observed():
+        run(main, loop)
+
+
+def test_tasks_in_tasks_as_deep_as_it_goes() -> None:
+    async def deeper(left: int) -> None:
+        if left:
+            await asyncio.create_task(deeper(left - 1))
+
+    async def handler() -> None:
+        await asyncio.create_task(deeper(1500))
+
+    spans = request(handler, Settings(max_tasks=2000))
+    tasks = [span for span in spans if span.name.startswith("task ")]
+    assert len(tasks) == 1501
+    known = {span.context.span_id for span in spans}
+    assert len(known) == len(spans)
+    assert all(span.parent.span_id in known for span in tasks)
+    assert len({span.context.trace_id for span in spans}) == 1
+
+
+def test_memory_is_flat_over_many_tasks() -> None:
+    async def handler() -> None:
+        await asyncio.gather(*(leaf() for _ in range(100)))
+
+    async def main() -> list[int]:
+        sizes: list[int] = []
+        for _ in range(4):
+            for _ in range(5):
+                await serve(handler)
+            found.exporter.clear()
+            gc.collect()
+            sizes.append(
+                len([o for o in gc.get_objects() if isinstance(o, (steps.Work, TaskSpan))])
+            )
+        return sizes
+
+    with observed() as found:
+        sizes = run(main)
+    assert max(sizes) <= 100, "those of the last request at most"

@@ -140,7 +140,7 @@ def _fields(span: Any) -> tuple[Any, ...]:
     if not isinstance(span, ReadableSpan):
         return (
             span.name,
-            *_ids(span.context, span.parent),
+            *span.ids(),
             span.kind.value,
             span.start_time,
             span.end_time,

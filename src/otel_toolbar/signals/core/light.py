@@ -165,6 +165,11 @@ class LightSpan(Span):
     def get_span_context(self) -> SpanContext:
         return self.context
 
+    def ids(self) -> tuple[int, int, int, bool]:
+        """Of its trace, itself and its parent, and whether that one is of another process."""
+        context, parent = self.context, self.parent
+        return context.trace_id, context.span_id, parent.span_id, parent.is_remote
+
     def is_recording(self) -> bool:
         return self.end_time is None
 
@@ -228,6 +233,8 @@ class LightSpan(Span):
 
     @property
     def events(self) -> Sequence[Event]:
+        if self._events is None:
+            return ()
         limits = self.limits
         return [
             Event(
@@ -240,6 +247,8 @@ class LightSpan(Span):
 
     @property
     def links(self) -> Sequence[Link]:
+        if self._links is None:
+            return ()
         limits = self.limits
         return [
             Link(

@@ -17,6 +17,7 @@ import os
 import threading
 import time
 import weakref
+from functools import lru_cache
 from types import MethodType
 from typing import Any, Protocol, cast
 
@@ -35,6 +36,9 @@ WORK = "_otel_toolbar_work"
 
 _OF = "_otel_toolbar_watch"
 """Attribute of our methods: the watch. The watch must not hold them, for they hold the loop."""
+
+_METHODS = ("call_soon", "create_task", "close")
+"""Methods of a loop that are ours while it is watched."""
 
 MAX_PARTS = 512
 """Parts of a timeline before the observer is asked to shorten it."""
@@ -244,7 +248,7 @@ def unwatch(loop: asyncio.AbstractEventLoop) -> None:
         return
     watch.on = False
     own = vars(loop)
-    for name in ("call_soon", "create_task"):
+    for name in _METHODS:
         if getattr(own.get(name), _OF, None) is watch:
             delattr(loop, name)
 
@@ -306,7 +310,12 @@ def _is_of_the_app(callback: Any) -> bool:
     module = getattr(callback, "__module__", None)
     if module is None:
         return not isinstance(getattr(callback, "__self__", None), asyncio.Future)
-    return not str(module).startswith(("asyncio", "_asyncio", "uvloop", "anyio", "uvicorn"))
+    return not _is_of_a_loop(str(module))
+
+
+@lru_cache(4096)
+def _is_of_a_loop(module: str) -> bool:
+    return module.startswith(("asyncio", "_asyncio", "uvloop", "anyio", "uvicorn"))
 
 
 def _watch(loop: asyncio.AbstractEventLoop, observer: Observer) -> Watch:
@@ -319,17 +328,17 @@ def _watch(loop: asyncio.AbstractEventLoop, observer: Observer) -> Watch:
 
 
 def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - one closure, for speed
-    real_call_soon, real_create_task = loop.call_soon, loop.create_task
+    real_call_soon, real_create_task, real_close = loop.call_soon, loop.create_task, loop.close
     get_task_factory = loop.get_task_factory
     long_wait, blocking = observer.long_wait, observer.blocking
-    current = records.current_in
+    current, now, method = records.current_in, clock, MethodType
 
     def run(task: Any, ready: int, callback: Any, *args: Any) -> Any:  # noqa: C901
         try:
             work: Work = task._otel_toolbar_work  # noqa: SLF001
         except AttributeError:
             work = _found(observer, task)
-        start = clock()
+        start = now()
         last = work.last
         if last:
             work.queued += start - ready
@@ -345,7 +354,7 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
         try:
             return callback(*args)
         finally:
-            end = work.last = clock()
+            end = work.last = now()
             took = own = end - start
             if work.nested:
                 own -= work.nested
@@ -353,18 +362,18 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
                 work.nested = 0
             work.steps += 1
             work.busy += own
-            since = watch.since
+            held = end - watch.since
             watch.work, watch.since, watch.step = outer, outer_since, outer_step
             if outer is not None:  # a loop that is run within a step
                 outer.nested += took
-            if end - since > watch.longest:
-                watch.longest, watch.culprit = end - since, work.account
+            account = work.account
+            if held > watch.longest:
+                watch.longest, watch.culprit = held, account
             try:
-                account = work.account
                 if account is not None:
                     account.busy += own
-                    if end - since > blocking:
-                        observer.blocked(watch, work, task, since, end)
+                    if held > blocking:
+                        observer.blocked(watch, work, task, end - held, end)
                     parts = work.parts
                     if parts is not None:
                         gap = start - last
@@ -385,14 +394,12 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
             del task, callback, args
 
     def call_soon(callback: Any, *args: Any, context: Any = None) -> Any:
-        task = getattr(callback, "__self__", None)
         if not watch.on:
             return real_call_soon(callback, *args, context=context)
+        task = getattr(callback, "__self__", None)
         if isinstance(task, _TASKS) and is_step(callback, task):
             # A bound method of the task: asyncio prints such a handle as the task, as without us.
-            handle = real_call_soon(
-                MethodType(run, task), clock(), callback, *args, context=context
-            )
+            handle = real_call_soon(method(run, task), now(), callback, *args, context=context)
         elif current(context) is not None and callable(callback) and _is_of_the_app(callback):
             handle = real_call_soon(_callback(watch, callback), *args, context=context)
         else:
@@ -435,9 +442,17 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
                 outer.nested += took  # an eager child's time is not its parent's
             _began_eagerly(work, coro, start, took)
 
-    for method in (call_soon, create_task):
-        setattr(method, _OF, watch)
-    loop.call_soon, loop.create_task = call_soon, create_task
+    def close() -> None:
+        real_close()
+        try:
+            # Our methods hold the loop that holds them: only the collector would free it.
+            unwatch(loop)
+        except Exception:
+            guard.failed("end of a loop")
+
+    for name, ours in zip(_METHODS, (call_soon, create_task, close), strict=True):
+        setattr(ours, _OF, watch)
+        setattr(loop, name, ours)
 
 
 def _began_eagerly(work: Work, coro: Any, start: int, took: int) -> None:

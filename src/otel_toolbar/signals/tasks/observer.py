@@ -121,7 +121,7 @@ class TaskObserver:
         if not record.closed:
             account.tasks += 1
         if account.may_have_span(record):
-            work.span = spans.start_task(name, place)
+            work.span = spans.start_task(record, name, place)
             work.parts = []
             account.open.add(work)
         return work
@@ -142,9 +142,7 @@ class TaskObserver:
         state, error = _outcome(task)
         span = work.span
         if isinstance(span, Later):
-            lasted = spans.wall(now) - span.since
-            if error is not None or lasted >= self._await_threshold:
-                span.end(work, state, error, now)
+            span.end(work, state, error, now)
         else:
             work.account.open.discard(work)
             spans.end_task(work, state, error, now)

@@ -10,7 +10,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from otel_toolbar import semconv
-from otel_toolbar.signals.core import callsite, exceptions, light, steps
+from otel_toolbar.signals.core import callsite, exceptions, lazy, light, steps
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.callsite import Place
 from otel_toolbar.version import VERSION
@@ -47,36 +47,109 @@ def coroutine_name(coro: Any) -> str:
     return str(getattr(coro, "__qualname__", None) or type(coro).__name__)
 
 
-def start_task(name: str, place: Place | None) -> Span:
-    attributes: dict[str, Any] = {semconv.ASYNCIO_TASK_COROUTINE: name}
-    put_place(attributes, place)
-    return light.start(f"task {name}", SpanKind.INTERNAL, attributes, SCOPE)
+class TaskSpan(lazy.LazySpan):
+    """The span of a task of a request that still runs; what is measured is put in words later."""
+
+    __slots__ = ("_coroutine", "_measured", "_name", "_place")
+
+    def __init__(
+        self, coroutine: str, place: Place | None, above: Span, record: records.Record, created: int
+    ) -> None:
+        super().__init__(SpanKind.INTERNAL, above, record, created)
+        self.instrumentation_scope = SCOPE
+        self._coroutine = coroutine
+        self._place = place
+        self._name: str | None = None
+        self._measured: Measured | None = None
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._name or f"task {self._coroutine}"
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def attributes(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        facts = self._facts
+        if facts is None or self._measured is not None:
+            with lazy.making:
+                facts = self._facts = self._facts or self._new_facts()
+                measured, self._measured = self._measured, None
+                if measured is not None:
+                    facts.update(_facts(measured))
+        return facts
+
+    def _new_facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {semconv.ASYNCIO_TASK_COROUTINE: self._coroutine}
+        put_place(facts, self._place)
+        return facts
+
+    def take(self, measured: Measured) -> None:
+        """To be called before its end."""
+        self._measured = measured
+
+
+Measured = tuple[str, str | None, int, int, int, int, int, int, "list[int] | None"]
+"""What `_measured` tells of a task that has ended, or goes on after its request."""
+
+
+def _measured(work: steps.Work, state: str, until: int) -> Measured:
+    waits = state == "running" and work.first != 0
+    return (
+        state,
+        work.name,
+        work.steps,
+        work.busy,
+        work.below,
+        work.first,
+        work.first - work.created,
+        until if waits else work.last,
+        timeline.parts_of(work, until if waits else None),
+    )
+
+
+def _facts(measured: Measured) -> dict[str, Any]:
+    state, name, count, busy, below, first, queued, until, parts = measured
+    facts: dict[str, Any] = {
+        semconv.ASYNCIO_TASK_STATE: state,
+        semconv.ASYNCIO_TASK_STEPS: count,
+        semconv.ASYNCIO_TASK_CPU: busy / 1e9,
+        semconv.ASYNCIO_TASK_WAIT: max(0, until - first - busy - below) / 1e9,
+    }
+    if name is not None:
+        facts[semconv.ASYNCIO_TASK_NAME] = name
+    if first:
+        facts[semconv.ASYNCIO_TASK_STARTED] = queued / 1e9
+    if parts is not None:
+        facts[semconv.ASYNCIO_TASK_TIMELINE] = timeline.in_us(parts)
+    return facts
+
+
+def start_task(
+    record: records.Record, coroutine: str, place: Place | None, context: Any = None
+) -> Span:
+    if record.closed_at or record.told_of_starts:
+        attributes: dict[str, Any] = {semconv.ASYNCIO_TASK_COROUTINE: coroutine}
+        put_place(attributes, place)
+        return light.start(f"task {coroutine}", SpanKind.INTERNAL, attributes, SCOPE)
+    span = TaskSpan(coroutine, place, trace.get_current_span(context), record, time.time_ns())
+    record.keep(span)
+    return span
 
 
 def end_task(work: steps.Work, state: str, error: BaseException | None, now: int) -> None:
     """End the span of a task; `running` for one that goes on after its request."""
     span: Span = work.span
-    waits = state == "running" and work.first != 0
-    span.set_attributes(_facts(work, state, now if waits else work.last))
-    span.set_attribute(
-        semconv.ASYNCIO_TASK_TIMELINE, timeline.of_task(work, now if waits else None)
-    )
-    put_error(span, error)
+    measured = _measured(work, state, now)
+    if isinstance(span, TaskSpan):
+        span.take(measured)
+    else:
+        span.set_attributes(_facts(measured))
+    if error is not None:
+        put_error(span, error)
     span.end(wall(now))
-
-
-def _facts(work: steps.Work, state: str, until: int) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        semconv.ASYNCIO_TASK_STATE: state,
-        semconv.ASYNCIO_TASK_STEPS: work.steps,
-        semconv.ASYNCIO_TASK_CPU: work.busy / 1e9,
-        semconv.ASYNCIO_TASK_WAIT: max(0, until - work.first - work.busy - work.below) / 1e9,
-    }
-    if work.name is not None:
-        facts[semconv.ASYNCIO_TASK_NAME] = work.name
-    if work.first:
-        facts[semconv.ASYNCIO_TASK_STARTED] = (work.first - work.created) / 1e9
-    return facts
 
 
 class Later:
@@ -84,13 +157,12 @@ class Later:
 
     def __init__(self, span: light.LightSpan) -> None:
         self.name = span.name
-        self.coroutine = span.attributes[semconv.ASYNCIO_TASK_COROUTINE]
         self.since = span.end_time or 0
 
     def end(self, work: steps.Work, state: str, error: BaseException | None, now: int) -> None:
-        attributes = {semconv.ASYNCIO_TASK_COROUTINE: self.coroutine}
+        attributes: dict[str, Any] = {semconv.ASYNCIO_TASK_COROUTINE: work.label}
         put_place(attributes, work.place)
-        attributes |= _facts(work, state, now)
+        attributes |= _facts(_measured(work, state, now))
         span = light.start(self.name, SpanKind.INTERNAL, attributes, SCOPE, self.since)
         put_error(span, error)
         span.end(wall(now))

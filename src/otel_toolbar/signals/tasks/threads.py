@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
@@ -48,7 +49,11 @@ _hooked: list[bool] = []
 
 def _hook_executor(module: Any) -> None:
     def submit(real: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-        return real(*_with_work(args), **kwargs)
+        given = _with_work(args)
+        future = real(*given, **kwargs)
+        if given is not args:
+            _tell_of_cancelling(future, given[0])
+        return future
 
     _wrap(module, "ThreadPoolExecutor.submit", submit)
 
@@ -84,6 +89,24 @@ def _with_work(args: tuple[Any, ...]) -> tuple[Any, ...]:
         return args
 
 
+def _tell_of_cancelling(future: Any, work: Work) -> None:
+    # A future keeps its callbacks, and this one must not keep the function.
+    known = weakref.ref(work)
+
+    def done(future: Any) -> None:
+        try:
+            work = known()
+            if work is not None and future.cancelled():
+                work.cancel()
+        except Exception:
+            guard.failed("cancelled work in a thread")
+
+    try:
+        future.add_done_callback(done)
+    except Exception:
+        guard.failed("work in a thread")
+
+
 class Work:
     """A function on its way to a thread and in it; it calls as the function does."""
 
@@ -111,6 +134,11 @@ class Work:
         finally:
             self._leave(undo, time.thread_time() - cpu, error)
             error = None
+
+    def cancel(self) -> None:
+        """No thread will take it any more."""
+        self._account.threads.discard(self)
+        self._end("cancelled")
 
     def stop_waiting(self) -> None:
         """The request ends before this does."""

@@ -7,12 +7,12 @@ from otel_toolbar.signals.core.steps import Work
 MAX_PARTS = 256
 
 
-def of_task(work: Work, until: int | None = None) -> list[int]:
-    """The timeline of a task from its first step on; `until` when it still waits."""
-    parts = list(work.parts or ())
-    if until is not None and parts:
-        parts.append(max(0, until - work.last))
-    return _us(parts)
+def parts_of(work: Work, until: int | None = None) -> list[int] | None:
+    """The raw timeline of a task from its first step on, in ns; `until` when it still waits."""
+    parts = work.parts
+    if parts and until is not None:
+        return [*parts, max(0, until - work.last)]
+    return parts
 
 
 def of_handler(work: Work, offset: int, running: int, now: int) -> list[int]:
@@ -24,7 +24,7 @@ def of_handler(work: Work, offset: int, running: int, now: int) -> list[int]:
         parts.append(running)
     if parts:
         parts[0] = max(0, parts[0] - offset)
-    return _us(parts)
+    return in_us(parts)
 
 
 def shorten(work: Work) -> None:
@@ -35,7 +35,8 @@ def shorten(work: Work) -> None:
         work.parts = _merged(work.parts, work.grain)
 
 
-def _us(parts: list[int]) -> list[int]:
+def in_us(parts: list[int]) -> list[int]:
+    """A raw timeline as it is told."""
     while len(parts) > MAX_PARTS:
         waits = sorted(parts[1::2])
         excess = (len(parts) - MAX_PARTS + 1) // 2

@@ -1,0 +1,95 @@
+"""Light spans of what comes in thousands: ids, parent and attributes are made when somebody asks."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind
+
+from . import light, record
+
+making = threading.RLock()
+"""Held while a span makes what it has not been asked for before."""
+_nothing = light.NO_LIMITS, light.UNSET
+
+
+class LazySpan(light.LightSpan):
+    """A light span under `above`. Only for requests that have their SERVER span and go on.
+
+    Who sees it, sees a span as any other: as long as nobody does it is a few slots.
+    """
+
+    __slots__ = ("_above", "_context", "_facts", "_server", "span_id")
+
+    def __init__(self, kind: SpanKind, above: Span, holder: record.Record, start_time: int) -> None:
+        self.kind = kind
+        self._above = above
+        self._server = holder.server
+        self.span_id = light.new_span_id()
+        self._context: SpanContext | None = None
+        self._facts: dict[str, Any] | None = None
+        self.record = holder
+        self.resource = holder.resource
+        self.limits, self._status = _nothing
+        self._links: list[Link] | None = None
+        self._events = None
+        self.start_time = start_time
+        self.end_time = None
+
+    def _new_facts(self) -> dict[str, Any]:
+        """The attributes; asked for once, by any thread."""
+        raise NotImplementedError
+
+    @property
+    def above(self) -> Span:
+        return self._above
+
+    @property
+    def otel_toolbar_unit(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return light.unit_of(self._above)
+
+    @property
+    def parent(self) -> SpanContext:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._rooted(self._above)
+
+    @property
+    def context(self) -> SpanContext:  # pyright: ignore[reportIncompatibleVariableOverride]
+        known = self._context
+        if known is None:  # two threads at once make equal ones
+            root = self._root()
+            known = self._context = SpanContext(
+                root.trace_id, self.span_id, False, root.trace_flags, root.trace_state
+            )
+        return known
+
+    @property
+    def attributes(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        known = self._facts
+        if known is None:
+            with making:
+                known = self._facts = self._facts or self._new_facts()
+        return known
+
+    def get_span_context(self) -> SpanContext:
+        return self.context
+
+    def ids(self) -> tuple[int, int, int, bool]:
+        above, root = self._above, self._root()
+        if isinstance(above, LazySpan):
+            return root.trace_id, self.span_id, above.span_id, False
+        return root.trace_id, self.span_id, root.span_id, root.is_remote
+
+    def _root(self) -> SpanContext:
+        """Of the nearest span above that has one already: of the same trace."""
+        above = self._above
+        # Not by way of the parents' contexts: a thousand tasks in each other are too deep for that.
+        while isinstance(above, LazySpan) and above._context is None:  # noqa: SLF001
+            above = above.above
+        return self._rooted(above)
+
+    def _rooted(self, span: Span) -> SpanContext:
+        context = span.get_span_context()
+        if context.is_valid or self._server is None:
+            return context
+        return self._server.get_span_context()
