@@ -5,7 +5,7 @@
 #   .ci/parts.sh jaeger collector     only these
 #   .ci/parts.sh where zipkin         the path of one, whether it is there or not
 #
-#   system     Debian packages: a browser, a font for it, a Java runtime and npm when there are none
+#   system     Debian packages: a browser, a font for it, Redis, a Java runtime and npm when there are none
 #   databases  Debian packages: PostgreSQL and MariaDB, which the tests start for themselves
 #   jaeger     built from its Go module
 #   collector  an OpenTelemetry Collector with the few parts we use, built from .ci/go
@@ -80,6 +80,7 @@ debian_packages() {
   font_is_there || wanted+=(fonts-dejavu-core)
   command -v java > /dev/null || wanted+=(default-jre-headless)
   command -v npm > /dev/null || wanted+=(npm)
+  command -v redis-server > /dev/null || wanted+=(redis-server)
   install_packages "${wanted[@]}"
 }
 

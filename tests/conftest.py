@@ -11,6 +11,7 @@ import pytest
 
 from otel_toolbar import guard
 from tests import databases
+from tests import redis_server as redis_servers
 
 # A benchmark is a benchmark: no test here fails for being slow.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -79,3 +80,20 @@ def sqlite() -> Iterator[databases.Database]:
 def database(request: pytest.FixtureRequest) -> databases.Database:
     """An empty database, of each of the three in turn."""
     return cast("databases.Database", request.getfixturevalue(request.param))
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[redis_servers.Redis]:
+    """A real Redis for the whole run."""
+    why = redis_servers.missing()
+    if why is not None:
+        pytest.skip(why)
+    with redis_servers.server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(redis_server: redis_servers.Redis) -> redis_servers.Redis:
+    """The real Redis, empty."""
+    redis_server.flush()
+    return redis_server
