@@ -110,6 +110,7 @@ async def test_the_list(call: Call) -> None:
                 "websocket": None,
                 "level": "ok",
                 "slow": False,
+                "links": [],
             }
         ],
         "next": None,
@@ -123,7 +124,7 @@ async def test_one_trace_with_its_panels(call: Call) -> None:
     assert (found["level"], found["alerts"]) == ("ok", [])
     assert [panel["id"] for panel in found["panels"]] == [
         "trace", "request", "response", "headers", "timing", "queries", "tasks", "websockets",
-        "logs", "errors", "alerts",
+        "logs", "errors", "jobs", "alerts",
     ]  # fmt: skip
     for panel in found["panels"]:
         assert set(panel) == {"id", "title", "badge", "level"}

@@ -76,6 +76,7 @@ async def test_a_trace_with_each_panel(runtime: Runtime) -> None:
         "websockets",
         "logs",
         "errors",
+        "jobs",
         "alerts",
         "unknown",
     ):

@@ -29,7 +29,7 @@ from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
 from otel_toolbar.wire import packed
 
-SIGNALS = ("queries", "tasks", "websockets", "logs", "loads")
+SIGNALS = ("queries", "tasks", "websockets", "logs", "jobs", "loads")
 """What the setting `SIGNALS` chooses from."""
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
@@ -151,7 +151,7 @@ def warn_of(complaints: Sequence[str]) -> None:
 
 
 def _hook_in(runtime: Runtime) -> None:
-    from otel_toolbar.signals import frameworks, logs, queries, tasks
+    from otel_toolbar.signals import frameworks, jobs, logs, queries, tasks
 
     from . import exporters, providers, servers
 
@@ -173,17 +173,20 @@ def _hook_in(runtime: Runtime) -> None:
         logs.install()
     if "tasks" in wanted:
         tasks.install(options)
+    if "jobs" in wanted:
+        jobs.install(options, servers.flush_in_thread)
     frameworks.install()
 
 
 def _hook_out() -> None:
     """Take out what would emit spans of its own. The other hooks look at `enabled`, or only pass on."""
-    from otel_toolbar.signals import logs, queries, tasks
+    from otel_toolbar.signals import jobs, logs, queries, tasks
 
     queries.uninstall()
     queries.loads.uninstall()
     logs.uninstall()
     tasks.uninstall()
+    jobs.uninstall()
 
 
 def _forked() -> None:

@@ -35,6 +35,7 @@ BUILTIN = (
     "websockets",
     "logs",
     "errors",
+    "jobs",
     "alerts",
 )
 """The built-in panels in the order of their tabs; each is a folder of this package."""

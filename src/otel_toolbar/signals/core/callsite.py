@@ -31,9 +31,9 @@ _MAX_STACKS, _MAX_FILES = 2048, 8192
 
 _FRAMEWORKS = words(
     """_pytest advanced_alchemy aiomysql aiosqlite anyio asgiref asyncmy asyncpg channels click databases
-    django fastapi flask granian greenlet gunicorn hypercorn jinja2 litestar logfire opentelemetry
-    otel_toolbar pluggy psycopg psycopg2 pymysql pytest pytest_asyncio quart saq sqlalchemy sqlmodel
-    starlette strawberry trio uvicorn uvloop werkzeug wrapt"""
+    django fastapi flask granian greenlet gunicorn hypercorn jinja2 litestar litestar_saq logfire
+    opentelemetry otel_toolbar pluggy psycopg psycopg2 pymysql pytest pytest_asyncio quart saq sqlalchemy
+    sqlmodel starlette strawberry trio uvicorn uvloop werkzeug wrapt"""
 )
 """Installed packages that are never where a developer looks for a query's origin."""
 
