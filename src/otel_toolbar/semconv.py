@@ -605,12 +605,5 @@ CACHE_SYSTEM = _own("cache.system", "string", "Cache that answered.")
 TEMPLATE_NAME = _own("template.name", "string", "Template that was rendered.")
 
 
-# What alerts read of forms and jobs.
+# What alerts read of forms.
 REQUEST_FORM = _own("toolbar.request.form.", "string", "Form fields by name, masked, cut.")
-SAQ_JOB_FUNCTION = _own("saq.job.function", "string", "Name of the function that it calls.")
-JOBS_N_PLUS_ONE_COUNT = _own(
-    "toolbar.jobs.n_plus_one.count",
-    "int",
-    "N+1 groups of jobs that reached the warning.",
-    "{group}",
-)
