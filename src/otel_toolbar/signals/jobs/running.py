@@ -84,8 +84,10 @@ class Run:
         """The worker is done with the job, whatever came of it."""
         try:
             if self._span is not None:
-                self._describe(self._span, self._job)
-                self._span.end()
+                try:
+                    self._describe(self._span, self._job)
+                finally:
+                    self._span.end()
         except Exception:
             guard.failed("end of a job")
         finally:
