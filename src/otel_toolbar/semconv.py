@@ -165,6 +165,13 @@ LAG_OTHER_NAME = _own(
 LAG_OTHER_TRACE_ID = _own(
     "toolbar.event_loop.lag.other.trace_id", "string", "Trace id of that request."
 )
+JOBS_COUNT = _own("toolbar.jobs.count", "int", "Jobs that the request sent.", "{job}")
+JOBS_N_PLUS_ONE_COUNT = _own(
+    "toolbar.jobs.n_plus_one.count",
+    "int",
+    "N+1 groups of jobs that reached the warning.",
+    "{group}",
+)
 CPU_TIME = _own("toolbar.cpu.time", "double", "CPU time of the event loop's thread meanwhile.", "s")
 DROPPED = _own("toolbar.dropped", "int", "Spans of this request that were not kept.", "{span}")
 DETACHED = _own("toolbar.detached", "boolean", "Work done after the response was complete.")
@@ -584,6 +591,55 @@ TEMPLATE_COUNT = _own(
     "{render}",
 )
 TEMPLATE_ERROR_LINE = _own("template.error.line", "int", "Line of the template at which it failed.")
+# Jobs: sent on a PRODUCER span, run on a CONSUMER span that links to it.
+MESSAGING_SYSTEM = _standard("messaging.system", "string", "Message system of a job or message.")
+MESSAGING_OPERATION_NAME = _standard(
+    "messaging.operation.name", "string", "What the system calls the operation: `send`, `process`."
+)
+MESSAGING_OPERATION_TYPE = _standard("messaging.operation.type", "string", "`send` or `process`.")
+MESSAGING_DESTINATION_NAME = _standard("messaging.destination.name", "string", "Name of the queue.")
+MESSAGING_MESSAGE_ID = _standard("messaging.message.id", "string", "The same as `saq.job.id`.")
+SAQ_JOB_ID = _own("saq.job.id", "string", "Id of the job in its queue.")
+SAQ_JOB_KEY = _own(
+    "saq.job.key", "string", "Its key: of two jobs with one key the second is refused."
+)
+SAQ_JOB_FUNCTION = _own("saq.job.function", "string", "Name of the function that it calls.")
+SAQ_JOB_STATUS = _own(
+    "saq.job.status",
+    "string",
+    "On sending `queued`; after a run `complete`, `failed`, `aborted`, or `queued` for another attempt.",
+)
+SAQ_JOB_SCHEDULED = _own(
+    "saq.job.scheduled", "int", "Unix time before which it does not run; absent for at once.", "s"
+)
+SAQ_JOB_TIMEOUT = _own("saq.job.timeout", "int", "Time that a run may take; 0 for any.", "s")
+SAQ_JOB_RETRIES = _own("saq.job.retries", "int", "Attempts that it has, the first one included.")
+SAQ_JOB_TTL = _own(
+    "saq.job.ttl", "int", "How long the queue keeps it when it has ended; 0 for ever.", "s"
+)
+SAQ_JOB_ATTEMPTS = _own("saq.job.attempts", "int", "Attempts made, this run included.")
+SAQ_JOB_KWARGS = _own(
+    "saq.job.kwargs", "string", "Its arguments, masked, cut at `JOBS_VALUE_LENGTH`."
+)
+SAQ_JOB_OPERATION = _own(
+    "saq.job.operation",
+    "string",
+    "The method of the queue that sent it: `enqueue`, `apply`, `map`, or `cron` for the worker's own.",
+)
+SAQ_JOB_BATCH = _own(
+    "saq.job.batch", "boolean", "Sent while a `queue.batch()` was open, which may still abort it."
+)
+SAQ_JOB_REFUSED = _own(
+    "saq.job.refused", "boolean", "The queue did not take it: a job with its key is there."
+)
+SAQ_JOB_WAITED = _own(
+    "saq.job.waited",
+    "double",
+    "From when it was first sent, or due, to the start of this run.",
+    "s",
+)
+SAQ_JOB_RESULT = _own("saq.job.result", "string", "What it returned, masked, cut.")
+SAQ_JOB_ERROR = _own("saq.job.error", "string", "Why it was aborted or is to be run again, masked.")
 
 # The resource.
 SERVICE_NAME = _standard("service.name", "string", "Name of the service.")
@@ -605,7 +661,6 @@ OLD_HTTP_STATUS_CODE = _standard(
 )
 OLD_HTTP_TARGET = _standard("http.target", "string", "Old name of url.path and url.query.")
 OLD_HTTP_URL = _standard("http.url", "string", "Old name of url.full.")
-MESSAGING_SYSTEM = _standard("messaging.system", "string", "Message system of a job or message.")
 OLD_DB_NAME = _standard("db.name", "string", "Old name of db.namespace.")
 OLD_DB_SQL_TABLE = _standard("db.sql.table", "string", "Old name of db.collection.name.")
 OLD_HTTP_SCHEME = _standard("http.scheme", "string", "Old name of url.scheme.")
@@ -627,12 +682,5 @@ OLD_CODE_FUNCTION = _standard("code.function", "string", "Old name of code.funct
 RPC_SYSTEM = _standard("rpc.system", "string", "Remote procedure call system of an outgoing call.")
 
 
-# What alerts read of forms and jobs.
+# What alerts read of forms.
 REQUEST_FORM = _own("toolbar.request.form.", "string", "Form fields by name, masked, cut.")
-SAQ_JOB_FUNCTION = _own("saq.job.function", "string", "Name of the function that it calls.")
-JOBS_N_PLUS_ONE_COUNT = _own(
-    "toolbar.jobs.n_plus_one.count",
-    "int",
-    "N+1 groups of jobs that reached the warning.",
-    "{group}",
-)

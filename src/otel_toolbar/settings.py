@@ -196,6 +196,10 @@ class Settings:
     )
     n_plus_one: int = _setting(5, _positive, "Like queries from one place that make a warning.")
     n_plus_one_duration: int = _setting(50, _number, "ms together at which two of them do.")
+    jobs_n_plus_one: int = _setting(3, _positive, "Like jobs from one place that make a warning.")
+    jobs_value_length: int = _setting(
+        100, _positive, "Characters kept of a job's arguments, and of its result."
+    )
     slow_query: int = _setting(100, _number, "ms from which a query is marked slow.")
     slow_request: int = _setting(500, _number, "ms from which a request is marked slow.")
     max_tasks: int = _setting(

@@ -60,6 +60,8 @@ def test_the_whole_telemetry_of_a_request(
                 "kind": "SERVER",
                 "parent": None,
                 "attributes": {
+                    "toolbar.jobs.count": 0,
+                    "toolbar.jobs.n_plus_one.count": 0,
                     "toolbar.n_plus_one.count": 0,
                     "toolbar.queries.count": 3,
                     "toolbar.queries.duration": "...",

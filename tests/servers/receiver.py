@@ -123,6 +123,7 @@ def _span(span: Any, resource: dict[str, Any], scope: str) -> dict[str, Any]:
         "span_id": span.span_id.hex(),
         "parent_id": span.parent_span_id.hex(),
         "attributes": _attributes(span.attributes),
+        "links": [(link.trace_id.hex(), link.span_id.hex()) for link in span.links],
         "resource": resource,
         "scope": scope,
     }

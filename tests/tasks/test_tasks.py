@@ -119,6 +119,8 @@ def test_the_whole_telemetry_of_tasks(loop: str) -> None:
                     "toolbar.event_loop.running": "...",
                     "toolbar.event_loop.waiting": "...",
                     "toolbar.framework": "asgi",
+                    "toolbar.jobs.count": 0,
+                    "toolbar.jobs.n_plus_one.count": 0,
                     "toolbar.n_plus_one.count": 0,
                     "toolbar.queries.count": 0,
                     "toolbar.queries.duration": "...",

@@ -111,6 +111,7 @@ async def test_the_list(call: Call) -> None:
                 "websocket": None,
                 "level": "ok",
                 "slow": False,
+                "links": [],
             }
         ],
         "next": None,

@@ -30,6 +30,10 @@ WEBSOCKETS = ("websockets.js", "messages.js", "payload.js")
 """Loaded where the panel is open."""
 
 
+JOBS = ("jobs.js",)
+"""Likewise."""
+
+
 def compressed(name: str) -> int:
     return len(gzip.compress((STATIC / name).read_bytes(), 9))
 
@@ -41,13 +45,14 @@ def compressed(name: str) -> int:
         (FULL_PAGE, 40 * 1024),
         (TASKS, 30 * 1024),
         (WEBSOCKETS, 30 * 1024),
+        (JOBS, 2 * 1024),
     ],
-    ids=["toolbar", "page", "tasks", "websockets"],
+    ids=["toolbar", "page", "tasks", "websockets", "jobs"],
 )
 def test_size(names: tuple[str, ...], most: int) -> None:
     assert sum(compressed(name) for name in names) <= most
 
 
 def test_no_file_is_forgotten() -> None:
-    known = {*FULL_PAGE, *TASKS, *WEBSOCKETS, "toolbar.js", "icon.svg"}
+    known = {*FULL_PAGE, *TASKS, *WEBSOCKETS, *JOBS, "toolbar.js", "icon.svg"}
     assert {path.name for path in STATIC.iterdir() if path.is_file()} == known

@@ -27,7 +27,7 @@ def line(name: str) -> dict[str, object]:
     summary = dataclasses.asdict(summarize(recorded.load(name), Settings()))
     summary["counts"] = {key: count for key, count in summary["counts"].items() if count}
     del summary["trace_id"]
-    for name, usual in (("websocket", None), ("level", "ok"), ("slow", False)):
+    for name, usual in (("websocket", None), ("level", "ok"), ("slow", False), ("links", ())):
         if summary[name] == usual:
             del summary[name]
     return summary
@@ -102,6 +102,7 @@ START = 1_790_000_000.0
                 "status": "ok",
                 "service": "shop",
                 "counts": {"spans": 2, "queries": 1},
+                "links": ("4bf92f3577b34da6a3ce929d0e0e4736",),
             },
         ),
         (
@@ -149,6 +150,7 @@ def test_trace_without_spans() -> None:
         "websocket": None,
         "level": "ok",
         "slow": False,
+        "links": (),
     }
 
 

@@ -120,6 +120,8 @@ async def test_whole_telemetry(signals: Telemetry) -> None:
                     "server.address": "chat.test",
                     "server.port": 80,
                     "toolbar.framework": "starlette",
+                    "toolbar.jobs.count": 0,
+                    "toolbar.jobs.n_plus_one.count": 0,
                     "toolbar.n_plus_one.count": 0,
                     "toolbar.queries.count": 0,
                     "toolbar.queries.duration": "...",

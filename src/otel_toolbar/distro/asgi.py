@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from otel_toolbar import guard
-from otel_toolbar.signals import queries
+from otel_toolbar.signals import jobs, queries
 from otel_toolbar.signals.server import (
     Exchange,
     Startup,
@@ -58,6 +58,7 @@ class ToolbarApp:
             why_empty=runtime.why_empty,
             closing=lambda: runtime.closing,
             explain=queries.explain,
+            refresh_job=jobs.refresh,
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -161,6 +162,7 @@ class ToolbarApp:
                 base=self._runtime.options.path,
                 version=VERSION,
                 traceparent=exchange.traceparent,
+                server_timing=exchange.server_timing,
             )
         except Exception:
             guard.failed("preparing the tag")

@@ -30,7 +30,7 @@ from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
 from otel_toolbar.wire import packed
 
-SIGNALS = ("queries", "tasks", "websockets", "templates", "logs", "cache", "http", "loads")
+SIGNALS = ("queries", "tasks", "websockets", "templates", "logs", "cache", "http", "jobs", "loads")
 """What the setting `SIGNALS` chooses from."""
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
@@ -176,7 +176,9 @@ def _hook_in(runtime: Runtime) -> None:
 
 def _subjects(options: Settings) -> dict[str, Callable[[], Any]]:
     """What each word of `SIGNALS` installs."""
-    from otel_toolbar.signals import cache, http, logs, queries, tasks, templates
+    from otel_toolbar.signals import cache, http, jobs, logs, queries, tasks, templates
+
+    from . import servers
 
     return {
         "queries": partial(queries.install, options),
@@ -186,14 +188,15 @@ def _subjects(options: Settings) -> dict[str, Callable[[], Any]]:
         "logs": logs.install,
         "cache": cache.install,
         "http": http.install,
+        "jobs": partial(jobs.install, options, servers.flush_in_thread),
     }
 
 
 def _hook_out() -> None:
     """Take out what would emit spans of its own. The other hooks look at `enabled`, or only pass on."""
-    from otel_toolbar.signals import cache, http, logs, queries, tasks, templates
+    from otel_toolbar.signals import cache, http, jobs, logs, queries, tasks, templates
 
-    for subject in (cache, http, queries, queries.loads, logs, tasks, templates):
+    for subject in (cache, http, jobs, queries, queries.loads, logs, tasks, templates):
         subject.uninstall()
 
 

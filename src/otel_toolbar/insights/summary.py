@@ -69,6 +69,8 @@ class Summary:
     """Of the worst of the alerts that are counted."""
     slow: bool = False
     """The client waited longer than `SLOW_REQUEST`."""
+    links: tuple[str, ...] = ()
+    """Traces that the main span links to: of a job, the request that sent it."""
 
 
 def summarize(trace: Trace, settings: Settings) -> Summary:
@@ -94,6 +96,7 @@ def summarize(trace: Trace, settings: Settings) -> Summary:
         websocket=_socket(trace, main),
         level=level,
         slow=any(alert.rule == alerts.SLOW_REQUEST for alert in found),
+        links=tuple(dict.fromkeys(link.trace_id for link in main.links)),
     )
 
 

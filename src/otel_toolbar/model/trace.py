@@ -28,6 +28,9 @@ class Trace:
     """Spans and log records that were not kept because the trace was full."""
     logs: tuple[Log, ...] = ()
     """In order of time."""
+    followers: tuple[Span, ...] = ()
+    """Main spans of other traces that link to a span of this one, such as the runs of the jobs that it
+    sent; in order of start. Only where whoever reads the trace has looked for them."""
 
     @classmethod
     def of(

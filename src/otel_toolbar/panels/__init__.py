@@ -37,6 +37,7 @@ BUILTIN = (
     "logs",
     "errors",
     "cache",
+    "jobs",
     "http",
     "alerts",
 )

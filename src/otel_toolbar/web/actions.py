@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from otel_toolbar import semconv
+from otel_toolbar.insights import job_state
 from otel_toolbar.insights.plans import Plan, Refused
 from otel_toolbar.model import Span, Trace
 
@@ -34,6 +35,9 @@ _STATUS: Final = {
     "failed": 500,
 }
 """HTTP status of a refusal; 422 for all others, which lie in the statement itself."""
+
+_JOB_STATUS: Final = {"not_here": 409, "loop_gone": 409, "gone": 404, "timeout": 504}
+"""HTTP status of a job that cannot be told of; 500 for all others."""
 
 _waiting = anyio.CapacityLimiter(4)
 """Threads that wait for a database. Of their own: pages must not wait for it."""
@@ -72,6 +76,26 @@ async def explain(site: Site, request: Request) -> Response:
         status = _STATUS.get(refused.code, 422)
         raise ApiError(status, refused.code, refused.message) from None
     return answer(plan)
+
+
+async def refresh_job(site: Site, request: Request) -> Response:
+    """The state of a job as its queue has it now: `POST jobs/{job_id}/refresh`."""
+    if request.method != "POST":
+        raise ApiError(405, "method_not_allowed", "A job is refreshed by POST.")
+    if not site.access.may_change(request.scope):
+        raise ApiError(
+            403,
+            "forbidden",
+            "Refreshing a job needs the page's Origin and its X-Toolbar-CSRF header.",
+        )
+    action = site.refresh_job
+    if action is None:
+        raise ApiError(409, "not_here", "Jobs are not watched in this process.")
+    try:
+        return answer(await action(request.path_params["job_id"]))
+    except job_state.Refused as refused:
+        status = _JOB_STATUS.get(refused.code, 500)
+        raise ApiError(status, refused.code, refused.message) from None
 
 
 def _query(trace: Trace | None, trace_id: str, span_id: str) -> Span:

@@ -20,7 +20,7 @@ from otel_toolbar.panels.trace.view import span_view
 from otel_toolbar.store.base import MAX_LIMIT, Query
 from otel_toolbar.wire.otlp import OtlpError
 
-from . import actions
+from . import actions, following
 from .answers import ApiError, answer, dumps, in_thread
 from .site import Site
 
@@ -66,6 +66,11 @@ def routes(site: Site) -> list[Route]:
             _guarded(api.explain),
             methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         ),
+        Route(
+            "/api/jobs/{job_id:path}/refresh",
+            _guarded(api.refresh_job),
+            methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        ),
         Route("/api/traces/{trace_id}/spans/{span_id}", _guarded(api.span), methods=["GET"]),
         Route("/api/{rest:path}", _guarded(api.unknown), methods=["GET", "POST", "DELETE"]),
     ]
@@ -105,8 +110,8 @@ class Api:
 
     async def panel(self, request: Request) -> Response:
         trace, options = await self._trace(request), self._site.options
-        panel = self._panel(request)
-        view = await in_thread(lambda: panels.view(panel, trace, options))
+        panel, store = self._panel(request), self._site.store
+        view = await in_thread(lambda: panels.view(panel, following.found(store, trace), options))
         if view.data is None:
             raise ApiError(500, "panel_failed", "The panel failed; the log of the server says why.")
         return answer(view.data)
@@ -133,6 +138,9 @@ class Api:
 
     async def explain(self, request: Request) -> Response:
         return await actions.explain(self._site, request)
+
+    async def refresh_job(self, request: Request) -> Response:
+        return await actions.refresh_job(self._site, request)
 
     async def clear(self, request: Request) -> Response:
         self._may_change(request)

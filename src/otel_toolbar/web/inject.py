@@ -70,7 +70,8 @@ class Injector:
     """Stands between the app and the server for one response.
 
     `base` is the toolbar's path. `traceparent` gives the request's W3C trace parent, once it is
-    known; without it nothing is added.
+    known; without it nothing is added. `server_timing` gives further metrics for that header, as they
+    are when the response starts.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Injector:
         base: str,
         version: str,
         traceparent: Callable[[], str | None],
+        server_timing: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         # A copy: frameworks write a mount's root_path, and some the method, into the scope.
         self._scope = dict(scope)
@@ -88,6 +90,7 @@ class Injector:
         self._base = base
         self._version = version
         self._traceparent = traceparent
+        self._server_timing = server_timing
         self._started = False
         self._held: Message | None = None
         self._prolog: Prolog | None = None
@@ -150,9 +153,17 @@ class Injector:
 
     def _own(self, traceparent: str) -> Headers:
         own = [(b"server-timing", f'traceparent;desc="{traceparent}"'.encode())]
+        own += self._timing()
         if not self._values(b"x-trace-id"):
             own.append((b"x-trace-id", self._trace.encode()))
         return own
+
+    def _timing(self) -> Headers:
+        try:
+            return [(b"server-timing", metric.encode()) for metric in self._server_timing()]
+        except Exception:
+            guard.failed("Server-Timing of a request")
+            return []
 
     def _page(self, start: Message) -> Prolog | None:
         """What looks for the tag's place, when this response is a page that may have one."""

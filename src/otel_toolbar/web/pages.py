@@ -12,7 +12,7 @@ from otel_toolbar import panels
 from otel_toolbar.insights.summary import Summary, summarize
 from otel_toolbar.store.base import Query, Store
 
-from . import render
+from . import following, render
 from .answers import ApiError, in_thread
 from .api import query_of
 from .site import Site
@@ -49,6 +49,7 @@ class Pages:
             trace = site.store.get(trace_id)
             if trace is None:
                 return None
+            trace = following.found(site.store, trace)
             recent = site.store.list(Query(limit=RECENT)).traces
             return render.trace_page(
                 self._context(request, recent),

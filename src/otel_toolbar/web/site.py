@@ -14,6 +14,7 @@ from otel_toolbar.store.base import Store
 from .security import Access
 
 if TYPE_CHECKING:
+    from otel_toolbar.insights.job_state import JobState
     from otel_toolbar.insights.plans import Plan
 
 Scope = MutableMapping[str, Any]
@@ -30,6 +31,8 @@ class Site:
     process_id: Callable[[], str] = lambda: ""
     why_empty: Callable[[], str | None] = lambda: None
     closing: Callable[[], bool] = lambda: False
+    refresh_job: Callable[[str], Awaitable[JobState]] | None = None
+    """The action that asks a queue for a job by its id; it raises `job_state.Refused`."""
     started: float = field(default_factory=time.time)
     """When the process began, about, in unix seconds."""
     explain: Callable[[str, str, bool], Plan] | None = None

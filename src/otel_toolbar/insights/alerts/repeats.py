@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from otel_toolbar import semconv
-from otel_toolbar.insights import reading
+from otel_toolbar.insights import jobs, reading
 from otel_toolbar.insights.hint import Figure, Hint, Rule, place
 from otel_toolbar.insights.secrets import MASK
 from otel_toolbar.model import Kind, Span, Trace
@@ -22,9 +22,6 @@ MANY_CALLS: Final = 3
 """Like calls that make a warning; two are worth knowing."""
 COSTLY_CALLS: Final = 0.1
 """Seconds that the repeats of a call may take together."""
-
-MANY_JOBS: Final = 3
-"""Jobs of one function, sent from one place."""
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
@@ -84,28 +81,23 @@ def _can_be_repeated(span: Span) -> bool:
     )
 
 
-def _jobs(trace: Trace, settings: Settings) -> Iterator[Hint]:  # noqa: ARG001
-    groups: dict[object, list[Span]] = {}
-    for span in trace.spans:
-        if span.kind is not Kind.PRODUCER or reading.category(span) != "job":
+def _jobs(trace: Trace, settings: Settings) -> Iterator[Hint]:
+    for group in jobs.repeated(trace, settings.jobs_n_plus_one):
+        first = group.spans[0]
+        if not group.warning or (place(first) is None and not _is_flagged(first)):
             continue
-        flagged = reading.text(span, semconv.N_PLUS_ONE_GROUP)
-        function = reading.text(span, semconv.SAQ_JOB_FUNCTION) or span.name
-        where = place(span)
-        if where is not None or flagged:
-            groups.setdefault((_owner(trace, span), function, where), []).append(span)
-    for spans in groups.values():
-        if len(spans) < MANY_JOBS:
-            continue
-        seconds = _seconds(trace, spans)
-        function = reading.text(spans[0], semconv.SAQ_JOB_FUNCTION) or spans[0].name
+        seconds = _seconds(trace, group.spans)
         yield JOBS_IN_A_LOOP.hint(
-            spans,
-            f"{len(spans):,} jobs of {function} were sent one by one from one line,"
+            group.spans,
+            f"{len(group.spans):,} jobs of {jobs.function(first)} were sent one by one from one line,"
             f" {seconds * 1000:.1f} ms together.",
-            [Figure("jobs", len(spans)), Figure("time", seconds, "s")],
+            [Figure("jobs", len(group.spans)), Figure("time", seconds, "s")],
             severity="warn",
         )
+
+
+def _is_flagged(span: Span) -> bool:
+    return bool(reading.text(span, semconv.N_PLUS_ONE_GROUP))
 
 
 def _owner(trace: Trace, span: Span) -> str:
@@ -143,8 +135,8 @@ DUPLICATE_CALL: Final = Rule(
 JOBS_IN_A_LOOP: Final = Rule(
     id="jobs-in-a-loop",
     title="N+1 jobs",
-    when="Three jobs or more of one function were sent from one line in a request. Not: other"
-    " SDKs' messages without a place.",
+    when="`JOBS_N_PLUS_ONE` jobs or more of one function were sent from one line in a request. Not: what"
+    " `Queue.map` sends, and other SDKs' messages without a place.",
     evidence="Function, jobs, time.",
     fix="Send one job with the list of items, or all at once: `queue.map(...)`.",
     link="https://saq-py.readthedocs.io/en/latest/",

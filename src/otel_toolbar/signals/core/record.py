@@ -41,6 +41,14 @@ class Subject(Protocol):
         ...
 
 
+class Timed(Protocol):
+    """A subject that tells its time in the response's headers, too."""
+
+    def server_timing(self) -> str:
+        """One metric of the header `Server-Timing`."""
+        ...
+
+
 class Record:
     """One request while it is written.
 
@@ -65,6 +73,7 @@ class Record:
         "server",
         "spans",
         "subjects",
+        "timed",
         "told_of_starts",
         "trace_id",
         "untold",
@@ -90,6 +99,8 @@ class Record:
         self.subjects: dict[str, Subject] = {}
         self.account: Any = None
         """What the step watch keeps of it, also for work after the response."""
+        self.timed: list[Timed] = []
+        """Subjects with something for `Server-Timing`."""
         self.dropped = 0
         self.route: str | None = None
         """Route template, where a framework's hook tells it."""
@@ -159,6 +170,8 @@ class Record:
             semconv.QUERIES_COUNT: 0,
             semconv.QUERIES_DURATION: 0.0,
             semconv.N_PLUS_ONE_COUNT: 0,
+            semconv.JOBS_COUNT: 0,
+            semconv.JOBS_N_PLUS_ONE_COUNT: 0,
         }
         for name, subject in self.subjects.items():
             try:
@@ -169,8 +182,13 @@ class Record:
             attributes[semconv.DROPPED] = self.dropped
         return attributes
 
+    def server_timing(self) -> list[str]:
+        """What is known by now for the header `Server-Timing`, a metric each."""
+        return [subject.server_timing() for subject in self.timed]
+
     def close(self) -> None:
         self.closed_at = time.monotonic()
+        self.timed = []
         self.subjects = {}  # they refer back to us; what comes later is not summed up
 
 

@@ -79,6 +79,10 @@ class Exchange:
             return None
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 1:02x}"
 
+    def server_timing(self) -> list[str]:
+        """What is known so far for the header `Server-Timing`, a metric each."""
+        return self._record.server_timing()
+
     async def run(self, app: App, receive: Receive, send: Send) -> None:
         """Run the app; what it raises goes on."""
         token = records.enter(self._record)

@@ -63,6 +63,7 @@ async function start() {
   let shown = null;
   if (document.getElementById("waterfall")) shown = await (await import("./waterfall.js")).open();
   if (document.getElementById("lanes")) shown = await (await import("./tasks.js")).open();
+  if (page.panel === "jobs") await import("./jobs.js");
   if (page.panel === "queries" && document.getElementById("filter")) (await import("./queries.js")).open();
   if ("running" in page) follow(shown);
 }
