@@ -123,7 +123,8 @@ async def test_one_trace_with_its_panels(call: Call) -> None:
     assert (found["level"], found["alerts"]) == ("ok", [])
     assert [panel["id"] for panel in found["panels"]] == [
         "trace", "request", "response", "headers", "timing", "queries", "tasks", "websockets",
-        "logs", "errors", "alerts",
+        "logs", "errors",
+        "dependencies", "openapi", "routes", "settings", "versions", "alerts",
     ]  # fmt: skip
     for panel in found["panels"]:
         assert set(panel) == {"id", "title", "badge", "level"}

@@ -76,6 +76,11 @@ async def test_a_trace_with_each_panel(runtime: Runtime) -> None:
         "websockets",
         "logs",
         "errors",
+        "dependencies",
+        "openapi",
+        "routes",
+        "settings",
+        "versions",
         "alerts",
         "unknown",
     ):

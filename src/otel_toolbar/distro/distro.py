@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from opentelemetry.environment_variables import (
@@ -50,6 +50,9 @@ class ToolbarDistro(BaseDistro):
     runs = False
     """True once it is the distro of this process."""
 
+    loaded: ClassVar[set[str]] = set()
+    """Names of the instrumentations of others that are active."""
+
     def _configure(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
         ToolbarDistro.runs = True
         defaults(os.environ)
@@ -64,6 +67,7 @@ class ToolbarDistro(BaseDistro):
         if entry_point.name in REPLACED and install().enabled:
             return
         super().load_instrumentor(entry_point, **kwargs)  # pyright: ignore[reportUnknownMemberType]
+        ToolbarDistro.loaded.add(entry_point.name)
 
 
 def _silence_other_configurators() -> None:

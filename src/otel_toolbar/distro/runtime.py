@@ -13,6 +13,7 @@ import os
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from opentelemetry import trace
@@ -21,6 +22,7 @@ from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_D
 from otel_toolbar import guard, semconv, settings
 from otel_toolbar.intake.exporter import StoreExporter
 from otel_toolbar.settings import Settings
+from otel_toolbar.signals import process
 from otel_toolbar.signals.core import exceptions, masking
 from otel_toolbar.signals.core import logs as log_records
 from otel_toolbar.signals.core.processor import ToolbarProcessor
@@ -29,8 +31,11 @@ from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
 from otel_toolbar.wire import packed
 
-SIGNALS = ("queries", "tasks", "websockets", "logs", "loads")
+SIGNALS = ("queries", "tasks", "websockets", "logs", "loads", "dependencies", "process")
 """What the setting `SIGNALS` chooses from."""
+
+OFF = ("loads",)
+"""Those of them that are off unless named."""
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
 """Values of `deployment.environment.name` under which `ENABLED=auto` is off."""
@@ -52,10 +57,12 @@ class Runtime:
         self.processor = ToolbarProcessor(StoreExporter(self.store).export)
         self.connections = (
             Connections(options)
-            if "websockets" in settings.selected(options.signals, SIGNALS, off=("loads",))
+            if "websockets" in settings.selected(options.signals, SIGNALS, off=OFF)
             else None
         )
         """Counts websocket connections; None when they are not watched."""
+        self.facts = self._reporter()
+        """Tells the facts of the process; None where the setting `SIGNALS` leaves them out."""
         self.closing = False
         """True when the server shuts down: streams of the UI end at once then."""
 
@@ -77,6 +84,24 @@ class Runtime:
         self.process_id = uuid.uuid4().hex
         self.store.start_afresh()
         self.processor.start_afresh()
+        if self.facts is not None:
+            self.facts.start_afresh()
+
+    def _reporter(self) -> process.Reporter | None:
+        if not self.enabled or "process" not in settings.selected(
+            self.options.signals, SIGNALS, off=OFF
+        ):
+            return None
+
+        def instrumentations() -> Mapping[str, Any]:
+            from . import facts  # not while the app starts
+
+            return facts.instrumentations(self, SIGNALS, OFF)
+
+        shown = {
+            settings.PREFIX + name.upper(): value for name, value in asdict(self.options).items()
+        }
+        return process.Reporter(self.identity, instrumentations, shown)
 
     def why_empty(self) -> str | None:
         """Why no trace can come in this process; None when nothing stands against it."""
@@ -151,7 +176,7 @@ def warn_of(complaints: Sequence[str]) -> None:
 
 
 def _hook_in(runtime: Runtime) -> None:
-    from otel_toolbar.signals import frameworks, logs, queries, tasks
+    from otel_toolbar.signals import dependencies, frameworks, logs, queries, tasks
 
     from . import exporters, providers, servers
 
@@ -164,7 +189,7 @@ def _hook_in(runtime: Runtime) -> None:
     log_records.take_with(runtime.processor.take_logs)
     providers.watch(runtime)
     servers.hook()
-    wanted = settings.selected(options.signals, SIGNALS, off=("loads",))
+    wanted = settings.selected(options.signals, SIGNALS, off=OFF)
     if "queries" in wanted:
         queries.install(options)
         if "loads" in wanted:
@@ -173,6 +198,8 @@ def _hook_in(runtime: Runtime) -> None:
         logs.install()
     if "tasks" in wanted:
         tasks.install(options)
+    if "dependencies" in wanted:
+        dependencies.install()
     frameworks.install()
 
 

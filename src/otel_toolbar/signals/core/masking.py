@@ -92,7 +92,7 @@ def _shown(given: Any, limit: int, depth: int) -> str:
     for base, show in _SUBCLASSES:
         if issubclass(kind, base):
             return show(given, limit)
-    return _type_name(kind)
+    return type_name(kind)
 
 
 def _nested(given: Any, limit: int, depth: int) -> str:
@@ -102,7 +102,7 @@ def _nested(given: Any, limit: int, depth: int) -> str:
     try:
         items = list(islice(given.items() if opening == "{:" else given, _MAX_ITEMS))
     except RuntimeError:  # another thread changes it
-        return _type_name(kind)
+        return type_name(kind)
     if opening == "{:":
         parts = [_entry(key, item, limit, depth) for key, item in items]
     else:
@@ -157,7 +157,7 @@ def _moment(given: Any, _limit: int) -> str:
     zone = given.tzinfo
     if zone is None or type(zone) in (dt.timezone, ZoneInfo):
         return given.isoformat()
-    return f"{given.replace(tzinfo=None).isoformat()} {_type_name(cast('type[Any]', type(zone)))}"
+    return f"{given.replace(tzinfo=None).isoformat()} {type_name(cast('type[Any]', type(zone)))}"
 
 
 def _plain(given: Any, _limit: int) -> str:
@@ -168,7 +168,7 @@ def _iso(given: dt.date, _limit: int) -> str:
     return given.isoformat()
 
 
-def _type_name(kind: type[Any]) -> str:
+def type_name(kind: type[Any]) -> str:
     """`<module.Type>`, read past any metaclass."""
     described: Any = type.__dict__
     module = described["__module__"].__get__(kind)
