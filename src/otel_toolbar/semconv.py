@@ -185,6 +185,29 @@ FRAMEWORK_DEBUG = _own(
     "True when the app runs with its framework's debug mode on.",
 )
 
+# Dependencies that a framework injects.
+DEPENDENCY_NAME = _own(
+    "dependency.name", "string", "Name of the parameter or key that takes it; may be empty."
+)
+DEPENDENCY_FRAMEWORK = _own("dependency.framework", "string", "fastapi or litestar.")
+DEPENDENCY_PHASE = _own(
+    "dependency.phase", "string", "`setup`, or `teardown` of a generator behind its `yield`."
+)
+DEPENDENCY_VALUE = _own(
+    "dependency.value",
+    "string",
+    "What was injected, masked, cut; of the app's own types the type's name.",
+)
+DEPENDENCY_CACHED = _own(
+    "dependency.cached", "boolean", "The value that was made before in this request."
+)
+DEPENDENCY_REQUIRES = _own(
+    "dependency.requires", "string[]", "Keys of the dependencies that it needs."
+)
+
+# What holds for a whole process: a log record of this event name, on the resource's process.
+PROCESS_EVENT = "toolbar.process"
+
 # Queries.
 DB_SYSTEM_NAME = _standard("db.system.name", "string", "sqlite, postgresql, mysql, mariadb, ...")
 DB_NAMESPACE = _standard("db.namespace", "string", "Name of the database.")

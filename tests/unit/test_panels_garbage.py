@@ -99,14 +99,48 @@ logs = st.builds(
 )
 
 
+facts = st.dictionaries(
+    st.sampled_from(
+        ["python", "packages", "server", "event_loop", "instrumentations", "routes", "settings"]
+        + ["hooks", "openapi", "routes_dropped"]
+    ),
+    values
+    | st.lists(
+        st.dictionaries(
+            st.sampled_from(
+                ["path", "methods", "function", "file", "line", "name", "title", "values", "kind"]
+                + ["document", "docs", "docs_kind", "too_large", "active", "note"]
+            ),
+            values,
+            max_size=6,
+        )
+        | values,
+        max_size=3,
+    ).map(tuple),
+    max_size=6,
+)
+processes = st.none() | st.builds(
+    Log,
+    trace_id=st.just(""),
+    span_id=st.none(),
+    time=times,
+    severity=st.integers(-3, 30),
+    level=texts,
+    body=facts | values,
+    event=st.just(semconv.PROCESS_EVENT),
+)
+
+
 def plain(value: Any) -> Any:
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
 
 
 @settings(max_examples=EXAMPLES // 10, deadline=None)
-@given(st.lists(spans, max_size=6), st.lists(logs, max_size=3), times)
-def test_no_trace_breaks_a_panel(parts: list[Span], said: list[Log], now: int) -> None:
-    trace = Trace.of("a" * 32, parts, now, logs=said)
+@given(st.lists(spans, max_size=6), st.lists(logs, max_size=3), times, processes)
+def test_no_trace_breaks_a_panel(
+    parts: list[Span], said: list[Log], now: int, process: Log | None
+) -> None:
+    trace = dataclasses.replace(Trace.of("a" * 32, parts, now, logs=said), process=process)
     options = Settings()
     json.dumps(plain(summarize(trace, options)), allow_nan=False)
     found = panels.views(panels.load(), trace, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from typing import Any
@@ -59,7 +60,10 @@ class ToolbarApp:
             closing=lambda: runtime.closing,
             explain=queries.explain,
             refresh_job=jobs.refresh,
+            look=self._looked_at,
         )
+        self._told_to = ""
+        """Process whose facts tell of this app: another one after a fork."""
 
     def __getattr__(self, name: str) -> Any:
         if name == "app":  # a copy that is being made has none yet
@@ -96,6 +100,8 @@ class ToolbarApp:
         if exchange is None:
             await self._unwatched(scope, receive, send)
             return
+        if self._told_to != self._runtime.process_id:
+            self._tell_facts()
         injector = self._injector(scope, send, exchange) if sees else None
         if injector is None:
             await exchange.run(self.app, receive, send)
@@ -168,6 +174,19 @@ class ToolbarApp:
             guard.failed("preparing the tag")
             return None
 
+    def _tell_facts(self) -> None:
+        """Have the facts of this process told, with this app's."""
+        self._told_to = self._runtime.process_id
+        try:
+            if self._runtime.facts is not None:
+                self._runtime.facts.serves(self.app, _loop_name())
+        except Exception:
+            guard.failed("facts of the process")
+
+    def _looked_at(self) -> None:
+        if self._runtime.facts is not None:
+            self._runtime.facts.look()
+
     def _set_up(self) -> None:
         """Make a provider where nobody has.
 
@@ -191,8 +210,10 @@ class ToolbarApp:
 
         async def watched_send(message: Message) -> None:
             startup.sends(message)
-            if self._by_hand and message.get("type") == "lifespan.startup.complete":
-                self._set_up()
+            if message.get("type") == "lifespan.startup.complete":
+                if self._by_hand:
+                    self._set_up()
+                self._tell_facts()
             if str(message.get("type", "")).startswith("lifespan.shutdown"):
                 self._runtime.closing = True
                 await flush_in_thread()
@@ -227,6 +248,12 @@ def wrapped(app: Any, runtime: runtimes.Runtime | None = None, *, by_hand: bool 
     if type(app) is ToolbarApp or not runtime.enabled:
         return app
     return ToolbarApp(app, runtime, by_hand=by_hand)
+
+
+def _loop_name() -> str:
+    """The class of the event loop, with the package that it is of."""
+    loop = type(asyncio.get_running_loop())
+    return f"{loop.__module__.partition('.')[0]}.{loop.__qualname__}"
 
 
 def _provide(runtime: runtimes.Runtime) -> None:

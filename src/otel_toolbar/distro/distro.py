@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import wrapt
@@ -68,6 +68,9 @@ class ToolbarDistro(BaseDistro):
     runs = False
     """True once it is the distro of this process."""
 
+    loaded: ClassVar[set[str]] = set()
+    """Names of the instrumentations of others that are active."""
+
     def _configure(self, **kwargs: Any) -> None:  # noqa: ARG002 - the base class's signature
         ToolbarDistro.runs = True
         defaults(os.environ)
@@ -91,6 +94,7 @@ class ToolbarDistro(BaseDistro):
 
     def _load(self, entry_point: Any, **kwargs: Any) -> None:
         super().load_instrumentor(entry_point, **kwargs)  # pyright: ignore[reportUnknownMemberType]
+        ToolbarDistro.loaded.add(entry_point.name)
 
     def _load_later(self, entry_point: Any, **kwargs: Any) -> None:
         def imported(_: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import wrapt
 from opentelemetry import trace
@@ -16,7 +16,7 @@ from opentelemetry.sdk import trace as sdk_trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_toolbar import guard
+from otel_toolbar import guard, semconv
 from otel_toolbar.signals.core.processor import RecordEverything
 
 from . import flush
@@ -81,10 +81,22 @@ def identify(runtime: Runtime) -> None:
     """Put the process's identity on the providers that a fork has brought along."""
     for provider in list(_providers):
         try:
-            update = cast(Any, provider)._update_resource  # noqa: SLF001
-            update(Resource(runtime.identity()))
+            _update(provider, runtime.identity())
         except Exception:
             guard.failed("identity after a fork")
+
+
+def _identify(provider: TracerProvider, runtime: Runtime) -> None:
+    """Name the process on the resource of a provider that others made: its facts are found by it."""
+    try:
+        if semconv.PROCESS_ID not in provider.resource.attributes:
+            _update(provider, {semconv.PROCESS_ID: runtime.process_id})
+    except Exception:
+        guard.failed("identity of a TracerProvider")
+
+
+def _update(provider: Any, attributes: dict[str, Any]) -> None:
+    provider._update_resource(Resource(attributes))  # noqa: SLF001
 
 
 def _attach(provider: TracerProvider, runtime: Runtime) -> None:
@@ -93,6 +105,7 @@ def _attach(provider: TracerProvider, runtime: Runtime) -> None:
         if provider in _providers or not runtime.enabled:
             return
         _providers.add(provider)
+        _identify(provider, runtime)
         flush.keep(provider)
         _stand_first(provider, runtime.processor)
         _record_everything(provider)

@@ -13,6 +13,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from opentelemetry.sdk.environment_variables import OTEL_CONFIG_FILE, OTEL_SDK_D
 from otel_toolbar import guard, semconv, settings
 from otel_toolbar.intake.exporter import StoreExporter
 from otel_toolbar.settings import Settings
+from otel_toolbar.signals import process
 from otel_toolbar.signals.core import exceptions, masking, places
 from otel_toolbar.signals.core import logs as log_records
 from otel_toolbar.signals.core.processor import ToolbarProcessor
@@ -30,8 +32,23 @@ from otel_toolbar.store.base import Batch
 from otel_toolbar.store.memory import MemoryStore
 from otel_toolbar.wire import packed
 
-SIGNALS = ("queries", "tasks", "websockets", "templates", "logs", "cache", "http", "jobs", "loads")
+SIGNALS = (
+    "queries",
+    "tasks",
+    "websockets",
+    "templates",
+    "logs",
+    "cache",
+    "http",
+    "jobs",
+    "dependencies",
+    "process",
+    "loads",
+)
 """What the setting `SIGNALS` chooses from."""
+
+OFF = ("loads",)
+"""Those of them that are off unless named."""
 
 PRODUCTION = frozenset({"prod", "production", "live", "staging"})
 """Values of `deployment.environment.name` under which `ENABLED=auto` is off."""
@@ -48,17 +65,15 @@ class Runtime:
     def __init__(self, options: Settings) -> None:
         self.options = options
         self.enabled = is_enabled(options, _environment_attributes())
-        self.signals = settings.selected(options.signals, SIGNALS, off=("loads",))
+        self.signals = settings.selected(options.signals, SIGNALS, off=OFF)
         """What is captured while `enabled`."""
         self.process_id = uuid.uuid4().hex
         self.store = MemoryStore(options, self._live)
         self.processor = ToolbarProcessor(StoreExporter(self.store).export)
-        self.connections = (
-            Connections(options)
-            if "websockets" in settings.selected(options.signals, SIGNALS, off=("loads",))
-            else None
-        )
+        self.connections = Connections(options) if "websockets" in self.signals else None
         """Counts websocket connections; None when they are not watched."""
+        self.facts = self._reporter()
+        """Tells the facts of the process; None where the setting `SIGNALS` leaves them out."""
         self.closing = False
         """True when the server shuts down: streams of the UI end at once then."""
 
@@ -80,6 +95,22 @@ class Runtime:
         self.process_id = uuid.uuid4().hex
         self.store.start_afresh()
         self.processor.start_afresh()
+        if self.facts is not None:
+            self.facts.start_afresh()
+
+    def _reporter(self) -> process.Reporter | None:
+        if not self.enabled or "process" not in self.signals:
+            return None
+
+        def instrumentations() -> Mapping[str, Any]:
+            from . import facts  # not while the app starts
+
+            return facts.instrumentations(self, SIGNALS, OFF)
+
+        shown = {
+            settings.PREFIX + name.upper(): value for name, value in asdict(self.options).items()
+        }
+        return process.Reporter(self.identity, instrumentations, shown)
 
     def why_empty(self) -> str | None:
         """Why no trace can come in this process; None when nothing stands against it."""
@@ -176,7 +207,16 @@ def _hook_in(runtime: Runtime) -> None:
 
 def _subjects(options: Settings) -> dict[str, Callable[[], Any]]:
     """What each word of `SIGNALS` installs."""
-    from otel_toolbar.signals import cache, http, jobs, logs, queries, tasks, templates
+    from otel_toolbar.signals import (
+        cache,
+        dependencies,
+        http,
+        jobs,
+        logs,
+        queries,
+        tasks,
+        templates,
+    )
 
     from . import servers
 
@@ -188,6 +228,7 @@ def _subjects(options: Settings) -> dict[str, Callable[[], Any]]:
         "logs": logs.install,
         "cache": cache.install,
         "http": http.install,
+        "dependencies": dependencies.install,
         "jobs": partial(jobs.install, options, servers.flush_in_thread),
     }
 

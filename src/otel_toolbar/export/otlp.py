@@ -11,9 +11,11 @@ from otel_toolbar.wire import otlp
 def export(trace: Trace) -> bytes:
     """The trace as one OTLP/JSON message. Running spans have the end time 0.
 
-    Log records stand beside the spans under `resourceLogs`, which readers of traces pass over.
+    Log records, and the facts of its process, stand beside the spans under
+    `resourceLogs`, which readers of traces pass over.
     """
     message = otlp.encode(trace.spans)
-    if trace.logs:
-        message |= otlp.encode_logs(trace.logs)
+    logs = trace.logs if trace.process is None else (*trace.logs, trace.process)
+    if logs:
+        message |= otlp.encode_logs(logs)
     return json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")

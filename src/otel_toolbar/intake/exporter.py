@@ -20,8 +20,13 @@ class StoreExporter(SpanExporter):
         self._store = store
 
     def export(self, spans: Sequence[ReadableSpan], logs: Sequence[Any] = ()) -> SpanExportResult:
-        """Store spans and log records, light ones or the SDK's; what belongs to no trace is left out."""
+        """Store spans and log records, light ones or the SDK's.
+
+        What belongs to no trace is left out, but for the facts of a process.
+        """
         try:
+            for facts in packed.process_facts(logs):
+                self._store.keep_process(facts)
             for trace_id, group in packed.by_trace(spans, logs).items():
                 self._store.add(trace_id, packed.pack(group.items, group.logged))
         except Exception:

@@ -18,13 +18,19 @@ def load(store: Store, content: bytes) -> list[str]:
     """
     spans: dict[str, list[Span]] = {}
     logs: dict[str, list[Log]] = {}
+    processes: list[Log] = []
     for message in _messages(content):
         for span in decode(message):
             spans.setdefault(span.trace_id, []).append(span)
         for log in decode_logs(message):
-            logs.setdefault(log.trace_id, []).append(log)
+            if log.trace_id:
+                logs.setdefault(log.trace_id, []).append(log)
+            else:
+                processes.append(log)
     if not spans and not logs:
         raise OtlpError("no spans in it: a file of OTLP/JSON traces is expected")
+    for facts in processes:
+        store.keep_process(facts)
     trace_ids = list(dict.fromkeys([*spans, *logs]))
     for trace_id in trace_ids:
         store.add(trace_id, Spans(tuple(spans.get(trace_id, ())), tuple(logs.get(trace_id, ()))))

@@ -12,6 +12,7 @@ class Log:
     """One log record or event. Ids are lower-case hex, times Unix time in ns."""
 
     trace_id: str
+    """Empty for what belongs to no trace, such as the facts of a process."""
     span_id: str | None
     """The span that was current; None when only the trace is known."""
     time: int

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from otel_toolbar import semconv
+
 from .log import Log
 from .span import Kind, Span
 
@@ -31,6 +33,8 @@ class Trace:
     followers: tuple[Span, ...] = ()
     """Main spans of other traces that link to a span of this one, such as the runs of the jobs that it
     sent; in order of start. Only where whoever reads the trace has looked for them."""
+    process: Log | None = None
+    """The newest facts of the process that served it: routes, settings, versions; None: not known."""
 
     @classmethod
     def of(
@@ -79,6 +83,13 @@ class Trace:
         """The span a reader takes the trace for: the first SERVER or CONSUMER span, else a root."""
         entries = (span for span in self.spans if span.kind in (Kind.SERVER, Kind.CONSUMER))
         return next(entries, None) or next(iter(self.roots or self.spans), None)
+
+    @property
+    def process_id(self) -> str:
+        """`toolbar.process.id` of the process that served it; empty when no span tells."""
+        main = self.main
+        found = main.resource.get(semconv.PROCESS_ID) if main is not None else None
+        return found if isinstance(found, str) else ""
 
     @property
     def start(self) -> int:

@@ -15,8 +15,9 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from otel_toolbar import guard, settings
+from otel_toolbar import guard
 from otel_toolbar.model import Trace
+from otel_toolbar.settings import Settings, selected
 
 from .contract import Badge, Level, Panel
 
@@ -39,6 +40,11 @@ BUILTIN = (
     "cache",
     "jobs",
     "http",
+    "dependencies",
+    "openapi",
+    "routes",
+    "settings",
+    "versions",
     "alerts",
 )
 """The built-in panels in the order of their tabs; each is a folder of this package."""
@@ -53,7 +59,7 @@ _FAILED = Badge("failed", "error")
 class View:
     """A panel applied to a trace, as far as somebody asks for it."""
 
-    def __init__(self, panel: Panel, trace: Trace, options: settings.Settings) -> None:
+    def __init__(self, panel: Panel, trace: Trace, options: Settings) -> None:
         self.panel = panel
         self._trace = trace
         self._options = options
@@ -97,16 +103,16 @@ def load(choice: tuple[str, ...] = ()) -> tuple[Panel, ...]:
     """
     panels = [importlib.import_module(f"{__name__}.{name}").PANEL for name in BUILTIN]
     panels += _foreign(known={panel.id for panel in panels})
-    wanted = settings.selected(choice, tuple(panel.id for panel in panels))
+    wanted = selected(choice, tuple(panel.id for panel in panels))
     return tuple(panel for panel in panels if panel.id in wanted)
 
 
-def views(panels: Sequence[Panel], trace: Trace, options: settings.Settings) -> list[View]:
+def views(panels: Sequence[Panel], trace: Trace, options: Settings) -> list[View]:
     """Every panel's view, none made yet; a panel that fails has an error badge and no data."""
     return [view(panel, trace, options) for panel in panels]
 
 
-def view(panel: Panel, trace: Trace, options: settings.Settings) -> View:
+def view(panel: Panel, trace: Trace, options: Settings) -> View:
     """One panel's view of a trace."""
     return View(panel, trace, options)
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from otel_toolbar import semconv
 from otel_toolbar.insights import reading
+from otel_toolbar.insights.process import Code
 from otel_toolbar.model import Kind, Span, Trace, Value
 from otel_toolbar.settings import EDITORS, Settings
 
@@ -80,6 +81,14 @@ def place(span: Span, settings: Settings) -> Place | None:
         return None
     line = reading.integer(span, semconv.CODE_LINE_NUMBER, semconv.OLD_CODE_LINE_NUMBER)
     return Place(path, line, function, editor_link(path, line, settings.editor))
+
+
+def code_place(code: Code, settings: Settings) -> Place | None:
+    """A function that the process told of; None when nothing of it is known."""
+    if not code.function and not code.file:
+        return None
+    link = editor_link(code.file, code.line, settings.editor)
+    return Place(code.file, code.line, code.function, link)
 
 
 def stack(span: Span, settings: Settings) -> tuple[Place, ...]:

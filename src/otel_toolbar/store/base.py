@@ -137,6 +137,10 @@ class Store(Protocol):
         """Keep spans of one trace; more of it may come later."""
         ...
 
+    def keep_process(self, facts: Log) -> None:
+        """Keep the facts of a process in place of older ones; `get` puts them on its traces."""
+        ...
+
     def get(self, trace_id: str) -> Trace | None:
         """A trace with its running spans; None when it is not known or no longer kept."""
         ...

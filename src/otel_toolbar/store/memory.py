@@ -10,17 +10,21 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from otel_toolbar import guard
+from otel_toolbar import guard, semconv
 from otel_toolbar.model import Log, Span, Trace
 from otel_toolbar.settings import Settings
 
 if TYPE_CHECKING:
     from otel_toolbar.insights.summary import Summary
 
+from . import size
 from .base import MAIN_KINDS, MAX_LIMIT, Batch, Health, Page, Query, Spans
+
+MAX_PROCESSES = 50
+"""Processes whose facts are kept."""
 
 _RESERVE = 100
 """SERVER and CONSUMER spans that a full trace still takes."""
@@ -70,6 +74,26 @@ class MemoryStore:
         self._size = 0
         self._evicted = 0
         self._dropped = 0
+        self._processes: OrderedDict[str, Log] = OrderedDict()
+
+    def keep_process(self, facts: Log) -> None:
+        process_id = facts.resource.get(semconv.PROCESS_ID)
+        if not isinstance(process_id, str) or not process_id:
+            return
+        with self._lock:
+            known = self._processes.get(process_id)
+            if known is None or known.time <= facts.time:
+                self._processes[process_id] = facts
+                self._processes.move_to_end(process_id)
+            self._evict_processes()
+
+    def _evict_processes(self) -> None:
+        """Let the oldest facts go until they are few and take an eighth of the store at most."""
+        most = self._options.store_max_bytes // 8
+        while len(self._processes) > MAX_PROCESSES or (
+            self._processes and sum(map(size.of_log, self._processes.values())) > most
+        ):
+            self._processes.popitem(last=False)
 
     def add(self, trace_id: str, batch: Batch) -> None:
         with self._lock:
@@ -230,7 +254,7 @@ class MemoryStore:
                 return None
             changes = entry.changes if entry else 0
             known = self._read.get(trace_id)
-            if known is not None and live is None and known[0] == changes:
+            if known is not None and live is None and self._is_true(known, changes):
                 return known[1]
             batches = list(entry.batches) if entry else []
             dropped = entry.dropped if entry else 0
@@ -247,10 +271,17 @@ class MemoryStore:
                 guard.failed("reading a kept batch")
                 dropped += batch.count
         trace = Trace.of(trace_id, spans, time.time_ns(), dropped, logs)
+        facts = self._processes.get(trace.process_id)
+        if facts is not None:
+            trace = replace(trace, process=facts)
         # What runs is drawn until now, and now goes on.
         if keep and live is None and not trace.running:
             self._remember(trace, entry, changes)
         return trace
+
+    def _is_true(self, read: tuple[int, Trace], changes: int) -> bool:
+        """True when nothing came since: neither to the trace, nor facts of its process."""
+        return read[0] == changes and self._processes.get(read[1].process_id) is read[1].process
 
     def _remember(self, trace: Trace, entry: _Entry | None, changes: int) -> None:
         with self._lock:

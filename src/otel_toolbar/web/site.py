@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from otel_toolbar import guard
 from otel_toolbar.settings import Settings
 from otel_toolbar.store.base import Store
 
@@ -37,6 +38,8 @@ class Site:
     """When the process began, about, in unix seconds."""
     explain: Callable[[str, str, bool], Plan] | None = None
     """The action EXPLAIN: trace id, span id, whether to ANALYZE. It waits, and raises `Refused`."""
+    look: Callable[[], None] = lambda: None
+    """Called when somebody looks: the writing side then tells what it does not tell unasked."""
     _app: ASGI | None = field(default=None, repr=False)
 
     @property
@@ -68,6 +71,7 @@ class Site:
         return True
 
     async def _serve(self, scope: Scope, receive: Any, send: Any) -> None:
+        self._note_look()
         if self._app is None:
             # Imports Starlette and Jinja2: not while the app starts, and not on its loop.
             import anyio.to_thread
@@ -79,6 +83,12 @@ class Site:
         inside["root_path"] = ""
         inside["otel_toolbar.base"] = self.base(scope)
         await self._app(inside, receive, send)
+
+    def _note_look(self) -> None:
+        try:
+            self.look()
+        except Exception:
+            guard.failed("a look at the toolbar")
 
     def _build(self) -> ASGI:
         from .app import build

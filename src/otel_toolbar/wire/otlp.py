@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from otel_toolbar.model import Event, Kind, Link, Log, Scope, Span, Status, Value
+from otel_toolbar.semconv import PROCESS_EVENT
 
 MAX_ATTRIBUTES = 1000
 """Attributes of one span, event or resource that are read; more of them are no fact but an attack."""
@@ -40,12 +41,15 @@ def decode(message: Any) -> list[Span]:
 
 
 def decode_logs(message: Any) -> list[Log]:
-    """The log records of an OTLP/JSON `LogsData` or export request, but for those of no trace."""
+    """The log records of an OTLP/JSON `LogsData` or export request.
+
+    Of those that belong to no trace only the facts of a process: their `trace_id` is empty.
+    """
     found = _scoped(message, "resourceLogs", "scopeLogs", "logRecords")
     return [
         _log(log, scope, resource, place)
         for log, scope, resource, place in found
-        if log.get("traceId")
+        if log.get("traceId") or log.get("eventName") == PROCESS_EVENT
     ]
 
 
@@ -98,7 +102,6 @@ def _grouped(
 
 def _encode_log(log: Log) -> dict[str, Any]:
     encoded: dict[str, Any] = {
-        "traceId": log.trace_id,
         "timeUnixNano": str(log.time),
         "observedTimeUnixNano": str(log.time),
         "severityNumber": log.severity,
@@ -106,6 +109,8 @@ def _encode_log(log: Log) -> dict[str, Any]:
         "body": _encode(log.body),
         "attributes": _encode_all(log.attributes),
     }
+    if log.trace_id:
+        encoded["traceId"] = log.trace_id
     if log.span_id is not None:
         encoded["spanId"] = log.span_id
     if log.event:
@@ -201,7 +206,7 @@ def _span(span: Mapping[str, Any], scope: Scope, resource: dict[str, Value], pla
 def _log(log: Mapping[str, Any], scope: Scope, resource: dict[str, Value], place: str) -> Log:
     observed = _time(log.get("observedTimeUnixNano"), f"{place}.observedTimeUnixNano")
     return Log(
-        trace_id=_id(log.get("traceId"), 32, f"{place}.traceId"),
+        trace_id=_id(log["traceId"], 32, f"{place}.traceId") if log.get("traceId") else "",
         span_id=_id(log["spanId"], 16, f"{place}.spanId") if log.get("spanId") else None,
         time=_time(log.get("timeUnixNano"), f"{place}.timeUnixNano") or observed,
         severity=min(max(_integer(log.get("severityNumber")) or 0, 0), 24),

@@ -19,6 +19,7 @@ from opentelemetry.trace import SpanKind
 
 from otel_toolbar import semconv
 from otel_toolbar.model import Event, Kind, Link, Log, Scope, Span, Status, Value
+from otel_toolbar.semconv import PROCESS_EVENT
 
 from . import sdk
 
@@ -110,6 +111,16 @@ def by_trace(spans: Sequence[Any], logs: Sequence[Any] = ()) -> dict[str, Runnin
         if context is not None and context.trace_id:
             groups.setdefault(context.trace_id, ([], []))[1].append(log)
     return {f"{trace_id:032x}": Running(*group) for trace_id, group in groups.items()}
+
+
+def process_facts(logs: Sequence[Any]) -> list[Log]:
+    """The records among them that tell the facts of a process, as the model has them."""
+    return [_unpacked_log(*_log_fields(log)) for log in logs if _event_of(log) == PROCESS_EVENT]
+
+
+def _event_of(log: Any) -> str | None:
+    given = getattr(log, "log_record", None)
+    return log.event if given is None else given.event_name
 
 
 def _context_of(log: Any) -> Any:
@@ -296,8 +307,8 @@ def _log_fields(log: Any) -> tuple[Any, ...]:
         said = at, severity, given.severity_text, given.body, given.attributes
     at, severity, level, body, attributes = said
     return (
-        context.trace_id,
-        context.span_id or 0,
+        context.trace_id or 0 if context is not None else 0,
+        context.span_id or 0 if context is not None else 0,
         at or 0,
         severity,
         level or "",
@@ -323,7 +334,7 @@ def _unpacked_log(
     attributes: dict[str, Any],
 ) -> Log:
     return Log(
-        trace_id=f"{trace_id:032x}",
+        trace_id=f"{trace_id:032x}" if trace_id else "",
         span_id=f"{span_id:016x}" if span_id else None,
         time=at,
         severity=severity,

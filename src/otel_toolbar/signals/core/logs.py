@@ -175,6 +175,12 @@ def hand_on(logs: Sequence[Any]) -> None:
         _take(logs)
 
 
+def emit_of_process(log: LightLog) -> None:
+    """Hand on what belongs to no trace: to the app's own `LoggerProvider`, and to the toolbar."""
+    tell_others((log,))
+    hand_on((log,))
+
+
 def _emit_alone(record: records.Record | None, log: LightLog) -> None:
     if record is not None:
         log.context = log.context or record.context

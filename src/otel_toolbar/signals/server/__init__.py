@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from otel_toolbar.signals.core.framework import Framework, detect
+
 from .exchange import Exchange, is_watched, outside_of_requests
-from .framework import Framework, detect
 from .lifespan import Startup
 from .websocket import WebsocketExchange
 

@@ -22,10 +22,10 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from otel_toolbar import guard, semconv
 from otel_toolbar.signals.core import exceptions, processor, steps
 from otel_toolbar.signals.core import record as records
+from otel_toolbar.signals.core.framework import Framework
 from otel_toolbar.version import VERSION
 
 from . import attributes, debug, route
-from .framework import Framework
 from .stream import Stream
 
 Scope = MutableMapping[str, Any]

@@ -15,10 +15,10 @@ from opentelemetry.util.types import AttributeValue
 from otel_toolbar import guard, semconv
 from otel_toolbar.signals.core import exceptions
 from otel_toolbar.signals.core import record as records
+from otel_toolbar.signals.core.framework import Framework
 
 from . import attributes, route
 from .exchange import Exchange, Receive, Scope, Send, fastapi_errors
-from .framework import Framework
 
 
 class Connection(Protocol):

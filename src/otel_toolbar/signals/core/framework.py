@@ -35,16 +35,17 @@ class Framework:
 def detect(app: Any) -> Framework:
     """The framework of `app`: of all layers found, the one that is no mere middleware."""
     name = "asgi"
-    for layer in _layers(app):
+    for layer in layers(app):
         if getattr(layer, "_native_telemetry", None) is not None:
             return Framework("fastapi", makes_server_span=True)
-        found = _framework_of(layer)
+        found = framework_of(layer)
         if found is not None and (name in ("asgi", "starlette")):
             name = found
     return Framework(name)
 
 
-def _framework_of(layer: Any) -> str | None:
+def framework_of(layer: Any) -> str | None:
+    """The framework that a layer's class is of; None for mere middleware and the app's own classes."""
     for cls in type(layer).__mro__:
         package = cls.__module__.partition(".")[0]
         if package in _MODULES and not cls.__module__.startswith("starlette.middleware"):
@@ -52,7 +53,7 @@ def _framework_of(layer: Any) -> str | None:
     return None
 
 
-def _layers(app: Any) -> Iterator[Any]:
+def layers(app: Any) -> Iterator[Any]:
     """`app` and what it wraps, outermost first."""
     pending, seen = [app], set[int]()
     while pending and len(seen) < MAX_DEPTH:
