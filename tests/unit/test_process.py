@@ -330,8 +330,8 @@ def test_why_those_of_others_are_not_active(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_could_be_installed() -> None:
-    package = "opentelemetry-instrumentation-httpx"
-    assert noted()[package, "httpx"] == (False, f"not installed: pip install {package}")
+    package = "opentelemetry-instrumentation-urllib3"
+    assert noted()[package, "urllib3"] == (False, f"not installed: pip install {package}")
     for name in ("sqlalchemy", "django", "tortoiseorm"):
         assert (f"opentelemetry-instrumentation-{name}", name) not in noted()
 
