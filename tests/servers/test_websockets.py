@@ -291,6 +291,40 @@ def test_many_and_large_messages_come_back_in_order(server: str, tmp_path: Path)
         assert facts["websocket.bytes.received"] == text + 2 * 2**20
 
 
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_half_closed_connection_ends_as_without_us(server: str, tmp_path: Path) -> None:
+    """The client has nothing more to say, and goes on listening."""
+    messages = [str(number) for number in range(100)]
+
+    async def talk(running: Server) -> tuple[list[Any], int | None]:
+        async with client(running, "/echo") as connection:
+            for message in messages:
+                await connection.send(message)
+            echoed = [await connection.recv() for _ in messages]
+            connection.transport.write_eof()
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await asyncio.wait_for(connection.recv(), 30)
+            return echoed, closed.value.rcvd.code if closed.value.rcvd else None
+
+    def ended(instrument: bool) -> tuple[list[Any], int | None]:
+        with serving(
+            APPS,
+            tmp_path,
+            server=server,
+            target="sockets:app",
+            environment=OURS,
+            instrument=instrument,
+        ) as running:
+            found = asyncio.run(talk(running))
+            if instrument:
+                wait_for(lambda: connection_spans(running)[0]["websocket.state"] == "closed")
+            return found
+
+    with_us, without_us = ended(instrument=True), ended(instrument=False)
+    assert with_us == without_us
+    assert with_us[0] == messages
+
+
 @pytest.mark.parametrize("server", ["uvicorn-sansio", "uvicorn-websockets", "hypercorn"])
 def test_sigterm_with_an_open_connection_ends_promptly_and_loses_nothing(
     server: str, tmp_path: Path
