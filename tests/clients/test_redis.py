@@ -70,6 +70,8 @@ async def test_what_a_command_says(signals: Telemetry, redis: Redis) -> None:
                     "server.port": 8000,
                     "toolbar.cpu.time": "...",
                     "toolbar.framework": "asgi",
+                    "toolbar.jobs.count": 0,
+                    "toolbar.jobs.n_plus_one.count": 0,
                     "toolbar.n_plus_one.count": 0,
                     "toolbar.queries.count": 0,
                     "toolbar.queries.duration": "...",

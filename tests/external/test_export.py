@@ -6,6 +6,7 @@ noted, the server is ended by SIGTERM, and then Jaeger and Zipkin are asked for 
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -176,6 +177,19 @@ def test_zipkin_has_every_span_and_attribute(
         assert [key for key in attributes if not is_tag(attributes[key], tags.get(key))] == []
 
 
+FROM_LOGS = ("logs", "routes", "settings", "versions", "openapi")
+"""Panels that are made from log records, of which Jaeger keeps none."""
+
+
+def _of_spans(views: dict[str, Any]) -> dict[str, Any]:
+    """What the spans tell; when it was looked at left out."""
+    found = copy.deepcopy({panel: view for panel, view in views.items() if panel not in FROM_LOGS})
+    del found["websockets"]["now"]
+    for error in found["errors"]["errors"]:
+        del error["logged"]
+    return found
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_panels_say_the_same_of_jaegers_answer(
     jaeger: parts.Jaeger, visit: dict[str, Seen], name: str
@@ -184,7 +198,8 @@ def test_the_panels_say_the_same_of_jaegers_answer(
     spans = otlp.decode(answer_of_jaeger(jaeger, shown))
     trace = Trace.of(shown.trace_id, spans, time.time_ns())
     views = panels.views(panels.load(), trace, Settings())
-    assert {view.panel.id: json.loads(api.dumps(view.data)) for view in views} == shown.views
+    found = {view.panel.id: json.loads(api.dumps(view.data)) for view in views}
+    assert _of_spans(found) == _of_spans(shown.views)
 
 
 def test_the_n_plus_one_stands_on_its_spans_in_both(
@@ -260,7 +275,9 @@ def test_jaeger_takes_the_same_without_a_collector(jaeger: parts.Jaeger, tmp_pat
         shown = seen(running, running.get("/orders/fast"))
         running.stop()
     assert_same(spans_in_jaeger(jaeger, shown), shown)
-    assert_no_complaint(running)
+    # Jaeger takes no logs, which the shop writes: said once.
+    assert running.log.count("otel-toolbar:") == running.log.count("takes no logs") == 1
+    assert "Traceback" not in running.log
 
 
 def test_the_collector_takes_the_same_in_grpc(
