@@ -51,7 +51,7 @@ def test_others_make_no_second_server_span(target: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("chosen", [{"OTEL_PYTHON_DISTRO": "distro"}, {}])
 def test_another_distro_runs(chosen: dict[str, str], tmp_path: Path) -> None:
     with serving(APPS, tmp_path, target="lifespan:app", environment=QUIET | chosen) as running:
-        assert len(spans_of(running, "/query")) == 2
+        assert {span["kind"] for span in spans_of(running, "/query")} == {"server", "client"}
         said = "so its exporter defaults hold" in running.log
         assert not (chosen and said), "who has chosen a distro knows"
         assert running.log.count("otel-toolbar:") == said, running.log
