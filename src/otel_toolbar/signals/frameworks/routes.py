@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import wrapt
@@ -16,17 +16,14 @@ Keywords = dict[str, Any]
 
 def install() -> None:
     """Put the hooks in as soon as the framework's module is imported."""
-    for context in ("RequestContext", "WebsocketContext"):
-        wrapt.register_post_import_hook(
-            _after(f"{context}.match_request", _note_quart), "quart.ctx"
-        )
-    wrapt.register_post_import_hook(
-        _after("BaseHandler.resolve_request", _note_django), "django.core.handlers.base"
-    )
+    quart = ("RequestContext.match_request", "WebsocketContext.match_request")
+    wrapt.register_post_import_hook(_after(quart, _note_quart), "quart.ctx")
+    django = ("BaseHandler.resolve_request",)
+    wrapt.register_post_import_hook(_after(django, _note_django), "django.core.handlers.base")
 
 
-def _after(method: str, note: Callable[[Any, Any], str | None]) -> Callable[[Any], None]:
-    """A hook that calls `note(instance, result)` after `method` and keeps the route it returns."""
+def _after(methods: Sequence[str], note: Callable[[Any, Any], str | None]) -> Callable[[Any], None]:
+    """A hook that calls `note(instance, result)` after each method and keeps the route it returns."""
 
     def hook(module: Any) -> None:
         def wrapper(
@@ -42,7 +39,8 @@ def _after(method: str, note: Callable[[Any, Any], str | None]) -> Callable[[Any
             return result
 
         try:
-            wrapt.wrap_function_wrapper(module, method, wrapper)
+            for method in methods:
+                wrapt.wrap_function_wrapper(module, method, wrapper)
         except Exception as error:  # a version without that method
             guard.say_once(
                 f"{module.__name__} is not of a version that the toolbar knows ({error}); requests are"
