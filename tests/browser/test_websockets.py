@@ -220,6 +220,7 @@ def test_bytes_are_shown_in_hex(opened: Any, pages: Pages) -> None:
 def test_the_client_is_copied(opened: Any, pages: Pages) -> None:
     pages.add(sockets.connection(4))
     page = opened(AT, permissions=["clipboard-read", "clipboard-write"])
+    expect(rows(page)).to_have_count(4)  # the scripts are there
     page.get_by_role("button", name="Copy as Python client").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     script = page.evaluate("navigator.clipboard.readText()")
