@@ -298,6 +298,9 @@ class Exchange:
         try:
             if self._context is not None:
                 otel_context.detach(self._context)
+        except Exception:
+            guard.failed("context of a request")
+        try:
             self._end_stream("unfinished")
             if self._own is not None and self._own.is_recording():
                 self._own.end()
