@@ -247,17 +247,18 @@ async def test_the_stream_tells_of_a_connection_older_than_all_that_is_newest(
     call: Call, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("otel_toolbar.web.api.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("otel_toolbar.web.api._REST", 0)  # a slow look makes no longer pause
     monkeypatch.setattr("otel_toolbar.web.api._WATCHED", 1)
     old = sockets.connection(2, live=True)
     runtime.store.add(old.trace_id, Spans(old.spans[1:]))
     runtime.store.add("cd" * 16, Spans((span(3, trace_id="cd" * 16),)))
     living(runtime, old)
     asking = asyncio.create_task(call("stream"))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.5)
     living(runtime, sockets.connection(4, live=True))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.5)
     living(runtime, sockets.ended(old, 1001))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.5)
     runtime.closing = True
     done = await asyncio.wait_for(asking, 5)
     lines = done.body.decode().splitlines()
