@@ -361,7 +361,7 @@ def test_the_app_is_the_same_with_us_and_without_us(
         query_string=query,
         headers=[(b"host", b"localhost" if local else b"elsewhere.test"), *sent],
     )
-    runtime = Runtime(Settings())
+    runtime = Runtime(Settings(signals=("-process",)))  # its thread would come 3,000 times
     provider = providers.TracerProvider(shutdown_on_exit=False)
     providers._stand_first(provider, runtime.processor)
     with made_global(provider):
