@@ -601,25 +601,26 @@ def test_a_task_factory_keeps_its_say() -> None:
     assert one(spans, "task leaf").attributes["asyncio.task.steps"] == 2
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in Python 3.12")
-def test_eager_tasks() -> None:
-    async def at_once() -> int:
-        time.sleep(0.005)
-        return 1
+if sys.version_info >= (3, 12):
 
-    async def handler() -> None:
-        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
-        assert await asyncio.create_task(at_once()) == 1
-        assert await asyncio.create_task(leaf(0.001)) == "leaf"
+    def test_eager_tasks() -> None:
+        async def at_once() -> int:
+            time.sleep(0.005)
+            return 1
 
-    spans = request(handler)
-    (eager,) = [span for span in spans if span.name.endswith("at_once")]
-    assert eager.attributes["asyncio.task.state"] == "done"
-    assert eager.attributes["asyncio.task.steps"] == 1
-    assert eager.attributes["asyncio.task.cpu.duration"] >= 0.005
-    assert one(spans, "task leaf").attributes["asyncio.task.steps"] == 2
-    server = one(spans, "GET").attributes
-    assert server["toolbar.event_loop.running"] < seconds(one(spans, "GET"))
+        async def handler() -> None:
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+            assert await asyncio.create_task(at_once()) == 1
+            assert await asyncio.create_task(leaf(0.001)) == "leaf"
+
+        spans = request(handler)
+        (eager,) = [span for span in spans if span.name.endswith("at_once")]
+        assert eager.attributes["asyncio.task.state"] == "done"
+        assert eager.attributes["asyncio.task.steps"] == 1
+        assert eager.attributes["asyncio.task.cpu.duration"] >= 0.005
+        assert one(spans, "task leaf").attributes["asyncio.task.steps"] == 2
+        server = one(spans, "GET").attributes
+        assert server["toolbar.event_loop.running"] < seconds(one(spans, "GET"))
 
 
 def test_what_cannot_be_a_task() -> None:
@@ -762,9 +763,7 @@ def test_memory_is_flat_over_many_tasks() -> None:
                 await serve(handler)
             found.exporter.clear()
             gc.collect()
-            sizes.append(
-                len([o for o in gc.get_objects() if isinstance(o, (steps.Work, TaskSpan))])
-            )
+            sizes.append(len([o for o in gc.get_objects() if type(o) in (steps.Work, TaskSpan)]))
         return sizes
 
     with observed() as found:

@@ -60,19 +60,20 @@ def test_chains_last_raised_first(call: Any, kinds: list[str], relation: str) ->
     assert [raised.relation for raised in chain] == ["", relation]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="exception groups came with Python 3.11")
-def test_a_group() -> None:
-    def group() -> None:
-        errors: list[Exception] = []
-        try:
-            inner()
-        except ValueError as error:
-            errors.append(error)
-        raise ExceptionGroup("several", errors)  # noqa: F821
+if sys.version_info >= (3, 11):
 
-    (raised,) = traceback.read(text_of(group))
-    assert raised.type == "ExceptionGroup"
-    assert {"group", "inner"} <= {frame.function for frame in raised.frames}
+    def test_a_group() -> None:
+        def group() -> None:
+            errors: list[Exception] = []
+            try:
+                inner()
+            except ValueError as error:
+                errors.append(error)
+            raise ExceptionGroup("several", errors)  # noqa: F821
+
+        (raised,) = traceback.read(text_of(group))
+        assert raised.type == "ExceptionGroup"
+        assert {"group", "inner"} <= {frame.function for frame in raised.frames}
 
 
 @pytest.mark.parametrize(

@@ -199,13 +199,13 @@ def _hook_in(runtime: Runtime) -> None:
     log_records.take_with(runtime.processor.take_logs)
     providers.watch(runtime)
     servers.hook()
-    for name, install_subject in _subjects(options).items():
+    for name, install_subject in _subjects(runtime).items():
         if name in runtime.signals:
             install_subject()
     frameworks.install()
 
 
-def _subjects(options: Settings) -> dict[str, Callable[[], Any]]:
+def _subjects(runtime: Runtime) -> dict[str, Callable[[], Any]]:
     """What each word of `SIGNALS` installs."""
     from otel_toolbar.signals import (
         cache,
@@ -220,9 +220,15 @@ def _subjects(options: Settings) -> dict[str, Callable[[], Any]]:
 
     from . import servers
 
+    options = runtime.options
+
+    def install_queries() -> None:
+        queries.install(options)
+        if "loads" in runtime.signals:
+            queries.loads.install()
+
     return {
-        "queries": partial(queries.install, options),
-        "loads": queries.loads.install,
+        "queries": install_queries,
         "tasks": partial(tasks.install, options),
         "templates": partial(templates.install, options),
         "logs": logs.install,
