@@ -519,7 +519,7 @@ def test_awaits(loop: str) -> None:
     ]
     lines = [span.attributes["code.line.number"] for span in mine]
     assert lines == sorted(set(lines))
-    assert all(0.014 < seconds(span) < 1 for span in mine)
+    assert all(0.012 < seconds(span) < 1 for span in mine)  # uvloop counts in whole ms
     server = one(spans, "GET").attributes
     sums = dict(
         zip(server["toolbar.await.targets"], server["toolbar.await.durations"], strict=True)
