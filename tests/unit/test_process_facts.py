@@ -290,7 +290,7 @@ def test_settings_of_each_framework(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["app.config (Quart)"]["SECRET_KEY"] == "***"
     assert found["app.config (Quart)"]["REDIS"] == "redis://:***@h/0"
     assert found["app.config (Quart)"]["OWN"] == f"<{HERE}.Own>"
-    assert found["app.config (Quart)"]["SESSION_COOKIE_PARTITIONED"] == "False"
+    assert found["app.config (Quart)"]["SESSION_COOKIE_SECURE"] == "False"
     assert found["Litestar app"]["debug"] == "True"
     assert found["app.state"] == {"api_token": "***"}
     assert found["otel-toolbar"] == {"OTEL_TOOLBAR_TOKEN": "***", "N": "1"}
