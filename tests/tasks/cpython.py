@@ -71,7 +71,7 @@ ANYIO = [
     "streams/test_memory.py",
 ]
 _COUNTS_THREADS = (
-    "it counts the process's threads, and while a request runs the watchdog is one of them"
+    "it counts the process's threads, and from the first request on the watchdog is one"
 )
 EXPECTED: dict[str, str] = {
     f"TestBlockingPortalProvider::{name}[{backend}]": _COUNTS_THREADS
