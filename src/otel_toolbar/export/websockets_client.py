@@ -139,4 +139,4 @@ def _literal(text: str) -> str:
 
 def _comment(text: str) -> str:
     """Text that can stand in the docstring."""
-    return ascii(text)[1:-1].replace('"', "'")
+    return ascii(text.encode("utf-8", "replace").decode())[1:-1].replace('"', "'")

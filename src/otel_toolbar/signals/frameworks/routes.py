@@ -16,7 +16,8 @@ Keywords = dict[str, Any]
 
 def install() -> None:
     """Put the hooks in as soon as the framework's module is imported."""
-    quart = ("RequestContext.match_request", "WebsocketContext.match_request")
+    # Since 0.23 one context serves both.
+    quart = tuple(f"{each}Context.match_request" for each in ("App", "Request", "Websocket"))
     wrapt.register_post_import_hook(_after(quart, _note_quart), "quart.ctx")
     django = ("BaseHandler.resolve_request",)
     wrapt.register_post_import_hook(_after(django, _note_django), "django.core.handlers.base")
@@ -38,20 +39,26 @@ def _after(methods: Sequence[str], note: Callable[[Any, Any], str | None]) -> Ca
                 guard.failed(f"route of {module.__name__}")
             return result
 
-        try:
-            for method in methods:
-                wrapt.wrap_function_wrapper(module, method, wrapper)
-        except Exception as error:  # a version without that method
+        found = [each for each in methods if _has(module, each)]
+        for method in found:
+            wrapt.wrap_function_wrapper(module, method, wrapper)
+        if not found:
             guard.say_once(
-                f"{module.__name__} is not of a version that the toolbar knows ({error}); requests are"
-                " named by their path, not by their route"
+                f"{module.__name__} is not of a version that the toolbar knows; requests are named by"
+                " their path, not by their route"
             )
 
     return hook
 
 
+def _has(module: Any, method: str) -> bool:
+    owner, _, name = method.partition(".")
+    return hasattr(getattr(module, owner, None), name)
+
+
 def _note_quart(context: Any, _: Any) -> str | None:
-    rule = getattr(context.request_websocket, "url_rule", None)
+    served = getattr(context, "request_websocket", None) or context._request_websocket  # noqa: SLF001
+    rule = getattr(served, "url_rule", None)
     return None if rule is None else str(rule.rule)
 
 
