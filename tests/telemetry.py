@@ -18,10 +18,12 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Sampler
+from opentelemetry.trace import SpanKind
 
 from otel_toolbar.intake.exporter import StoreExporter
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals import frameworks
+from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.processor import RecordEverything, ToolbarProcessor
 from otel_toolbar.signals.server import Exchange, WebsocketExchange, detect
 from otel_toolbar.signals.websockets import Connection, Connections
@@ -93,6 +95,19 @@ def made_global(provider: TracerProvider) -> Iterator[None]:
         yield
     finally:
         trace._TRACER_PROVIDER = before
+
+
+@contextmanager
+def in_request(told: Telemetry) -> Iterator[records.Record]:
+    """A request, as the server's hook makes it."""
+    record = records.Record(5000)
+    token = records.enter(record)
+    try:
+        tracer = told.provider.get_tracer("test")
+        with tracer.start_as_current_span("GET /", kind=SpanKind.SERVER):
+            yield record
+    finally:
+        records.leave(token)
 
 
 def written_down(spans: Sequence[ReadableSpan]) -> list[dict[str, Any]]:

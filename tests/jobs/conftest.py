@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import pytest
-from opentelemetry.trace import SpanKind
 from saq import Queue
 
 from otel_toolbar.settings import Settings
@@ -15,7 +15,7 @@ from otel_toolbar.signals import jobs
 from otel_toolbar.signals.core import record as records
 from tests.databases import Database
 from tests.redis_server import Redis
-from tests.telemetry import Telemetry, made_global, telemetry
+from tests.telemetry import Telemetry, in_request, made_global, telemetry
 
 Request = Callable[[], AbstractContextManager[records.Record]]
 
@@ -39,18 +39,7 @@ def told() -> Iterator[Telemetry]:
 def request_(told: Telemetry) -> Request:
     """A request, as the server's hook makes it."""
 
-    @contextmanager
-    def run() -> Iterator[records.Record]:
-        record = records.Record(5000)
-        token = records.enter(record)
-        try:
-            tracer = told.provider.get_tracer("test")
-            with tracer.start_as_current_span("GET /", kind=SpanKind.SERVER):
-                yield record
-        finally:
-            records.leave(token)
-
-    return run
+    return partial(in_request, told)
 
 
 def redis_url(request: pytest.FixtureRequest) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from otel_toolbar.settings import Settings
 from otel_toolbar.signals import queries
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.wire import sdk
-from tests.telemetry import Telemetry, made_global, telemetry
+from tests.telemetry import Telemetry, in_request, made_global, telemetry
 
 from .models import Base, fill
 
@@ -46,18 +47,7 @@ def told() -> Iterator[Telemetry]:
 def request_(told: Telemetry) -> Request:
     """A request, as the server's hook makes it."""
 
-    @contextmanager
-    def run() -> Iterator[records.Record]:
-        record = records.Record(5000)
-        token = records.enter(record)
-        try:
-            tracer = told.provider.get_tracer("test")
-            with tracer.start_as_current_span("GET /", kind=SpanKind.SERVER):
-                yield record
-        finally:
-            records.leave(token)
-
-    return run
+    return partial(in_request, told)
 
 
 @pytest.fixture
