@@ -64,8 +64,9 @@ class Pages:
         self.add(recorded.gathered(1000))
 
     def add(self, trace: Trace) -> None:
-        self.traces[trace.trace_id] = trace
+        # Its summary first: the live stream, in the server's thread, looks it up for every trace.
         self.known[trace.trace_id] = summarize(trace, SETTINGS)
+        self.traces[trace.trace_id] = trace
 
     def summaries(self, kind: str = "") -> list[Summary]:
         found = [self.known[trace_id] for trace_id in reversed([*self.traces])]

@@ -304,12 +304,21 @@ def test_jaeger_finds_the_service_and_its_traces(
     jaeger: parts.Jaeger, visit: dict[str, Seen]
 ) -> None:
     spans_in_jaeger(jaeger, visit["slow"])
-    assert parts.fetch(f"{jaeger.url}/api/v3/services")[1]["services"] == [SERVICE]
-    _, answer = parts.fetch(
-        f"{jaeger.url}/api/v3/traces?query.service_name={SERVICE}&query.num_traces=100"
-        "&query.start_time_min=2000-01-01T00:00:00Z&query.start_time_max=2100-01-01T00:00:00Z"
-    )
-    assert visit["slow"].trace_id in {span["traceId"] for span in otlp_spans(answer["result"])}
+
+    def services() -> list[str] | None:
+        status, answer = parts.fetch(f"{jaeger.url}/api/v3/services")
+        return answer["services"] if status == 200 else None
+
+    def found() -> set[str] | None:
+        status, answer = parts.fetch(
+            f"{jaeger.url}/api/v3/traces?query.service_name={SERVICE}&query.num_traces=100"
+            "&query.start_time_min=2000-01-01T00:00:00Z&query.start_time_max=2100-01-01T00:00:00Z"
+        )
+        spans = otlp_spans(answer["result"]) if status == 200 else []
+        return {span["traceId"] for span in spans} or None
+
+    assert SERVICE in arrived(services, lambda names: SERVICE in names)
+    assert visit["slow"].trace_id in arrived(found, lambda ids: visit["slow"].trace_id in ids)
 
 
 @pytest.mark.parametrize(
