@@ -266,7 +266,7 @@ def test_the_pool_is_not_needed(
 
 def last_of(told: Telemetry) -> tuple[str, str]:
     """Of a request that still runs: the ids are those that are kept."""
-    found = kept._queries[-1]
+    found = kept.Kept._make(kept._queries[-1])
     return f"{found.trace_id:032x}", f"{found.span_id:016x}"
 
 

@@ -33,11 +33,16 @@ def described(
         attributes[semconv.QUERY_LONGEST_LIST] = listed
     sensitive = statement.sensitive
     prefix, value_of = semconv.DB_QUERY_PARAMETER, masking.value
-    for place, (key, value) in enumerate(islice(_named(parameters, context), MAX_PARAMETERS)):
-        if sensitive and value is not None and (place in sensitive or key in sensitive):
-            attributes[prefix + key] = masking.MASK
-        else:
+    named = _named(parameters, context)
+    if len(parameters) > MAX_PARAMETERS:
+        named = islice(named, MAX_PARAMETERS)
+    if not sensitive:
+        for key, value in named:
             attributes[prefix + key] = value_of(key, value)
+    else:
+        for place, (key, value) in enumerate(named):
+            secret = value is not None and (place in sensitive or key in sensitive)
+            attributes[prefix + key] = masking.MASK if secret else value_of(key, value)
     if len(parameters) > MAX_PARAMETERS:
         attributes[semconv.QUERY_PARAMETERS_MORE] = len(parameters) - MAX_PARAMETERS
 
@@ -70,7 +75,7 @@ def identity(text: str, parameters: Any, loaded_for: Any) -> int | None:
     A hash, so that no value is kept. `loaded_for` is the state of the object whose relationship is
     being loaded: for another object it is another query, even when the foreign keys are equal.
     """
-    values = _values(parameters)
+    values: Any = parameters if type(parameters) is tuple else _values(parameters)
     if values is None or not _HASHABLE.issuperset(map(type, values)):
         return None
     if loaded_for is None:
@@ -101,7 +106,7 @@ def batch_size(parameters: Any, context: Any) -> int:
 
 
 def _named(parameters: Any, context: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(parameters, Mapping):
+    if type(parameters) is not tuple and isinstance(parameters, Mapping):
         given = cast("Mapping[Any, Any]", parameters)
         return ((str(key), value) for key, value in given.items())
     names = _bind_names(context)

@@ -32,7 +32,7 @@ class MessageSpan(light.LightSpan):
     not to be shown.
     """
 
-    __slots__ = ("_above", "_context", "_facts", "_held", "_number", "_options", "_size", "_type")
+    __slots__ = ("_above", "_facts", "_held", "_number", "_options", "_size", "_type")
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class MessageSpan(light.LightSpan):
         self._options = options
         self._context: SpanContext | None = None
         self._facts: dict[str, Any] | None = None
+        self.shared = ()
         self.instrumentation_scope = SCOPE
         self.record = record
         self.resource = record.resource or Resource.get_empty()
@@ -91,7 +92,11 @@ class MessageSpan(light.LightSpan):
         return self._above.get_span_context()
 
     @property
-    def context(self) -> SpanContext:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def span_id(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.context.span_id
+
+    @property
+    def context(self) -> SpanContext:
         known = self._context
         if known is None:
             with _making:
@@ -99,15 +104,12 @@ class MessageSpan(light.LightSpan):
         return known
 
     @property
-    def attributes(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def own(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
         known = self._facts
         if known is None:
             with _making:
                 known = self._facts = self._facts or self._new_facts()
         return known
-
-    def get_span_context(self) -> SpanContext:
-        return self.context
 
     def _new_context(self) -> SpanContext:
         parent = self.parent
