@@ -108,8 +108,8 @@ def _taken(text: str, parameters: Any) -> tuple[str, Any]:
     """Why the parameters cannot be kept, else empty, and what is kept of them."""
     if not parameters:
         return (LARGE if len(text) > MAX_BYTES else ""), None
-    kind = type(parameters)
-    if kind is tuple and _are_small(parameters, text):
+    kind = cast("type[Any]", type(parameters))
+    if kind is tuple and _are_small(cast("tuple[Any, ...]", parameters), text):
         return "", parameters
     if kind is dict and _are_small(cast("dict[Any, Any]", parameters).values(), text):
         return "", cast("dict[Any, Any]", parameters).copy()
@@ -126,8 +126,10 @@ def _taken(text: str, parameters: Any) -> tuple[str, Any]:
 def _are_small(given: Collection[Any], text: str) -> bool:
     """True for what most queries are bound to; False says nothing."""
     size = len(text) + 100 * len(given)
+    if size > MAX_BYTES:
+        return False
     for value in given:
-        kind = type(value)
+        kind = cast("type[Any]", type(value))
         if kind is str:
             size += 8 * len(value)  # 4 bytes a character, and a second time in UTF-8
         elif (kind is not int or not -_LONG < value < _LONG) and value is not None:

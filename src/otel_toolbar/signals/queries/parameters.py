@@ -75,7 +75,7 @@ def identity(text: str, parameters: Any, loaded_for: Any) -> int | None:
     A hash, so that no value is kept. `loaded_for` is the state of the object whose relationship is
     being loaded: for another object it is another query, even when the foreign keys are equal.
     """
-    values: Any = parameters if type(parameters) is tuple else _values(parameters)
+    values = _values(parameters)
     if values is None or not _HASHABLE.issuperset(map(type, values)):
         return None
     if loaded_for is None:
@@ -106,13 +106,16 @@ def batch_size(parameters: Any, context: Any) -> int:
 
 
 def _named(parameters: Any, context: Any) -> Iterable[tuple[str, Any]]:
-    if type(parameters) is not tuple and isinstance(parameters, Mapping):
+    # An exact tuple first: to ask for Mapping takes as long as all the rest.
+    kind = cast("type[Any]", type(parameters))
+    if kind is not tuple and isinstance(parameters, Mapping):
         given = cast("Mapping[Any, Any]", parameters)
         return ((str(key), value) for key, value in given.items())
     names = _bind_names(context)
-    if len(names) != len(parameters):
-        names = tuple(map(str, range(len(parameters))))
-    return zip(names, parameters, strict=True)
+    count = len(cast("Sequence[Any]", parameters))
+    if len(names) != count:
+        names = tuple(map(str, range(count)))
+    return zip(names, cast("Sequence[Any]", parameters), strict=True)
 
 
 _NAMES = "_otel_toolbar_names"
