@@ -264,9 +264,13 @@ def test_the_pool_is_not_needed(
     one.dispose()
 
 
+def last_kept() -> kept.Kept:
+    return kept.Kept._make(kept._queries[-1])
+
+
 def last_of(told: Telemetry) -> tuple[str, str]:
     """Of a request that still runs: the ids are those that are kept."""
-    found = kept._queries[-1]
+    found = last_kept()
     return f"{found.trace_id:032x}", f"{found.span_id:016x}"
 
 
@@ -590,7 +594,7 @@ def test_what_is_kept_is_bounded(lite: sa.Engine, told: Telemetry, request_: Req
             connection.exec_driver_sql("SELECT ?", (value,))
             with refused(code):
                 explain(*last_of(told))
-            assert kept._queries[-1].parameters is None
+            assert last_kept().parameters is None
         connection.exec_driver_sql(f"SELECT '{'x' * 40_000}'")
         with refused("too_large"):
             explain(*last_of(told))
@@ -604,7 +608,7 @@ def test_what_is_kept_is_not_the_apps(lite: sa.Engine, told: Telemetry, request_
     with request_(), lite.connect() as connection:
         connection.exec_driver_sql("SELECT :a", given)
     given["a"] = [object()]
-    assert kept._queries[-1].parameters == {"a": 1}
+    assert last_kept().parameters == {"a": 1}
     assert kept._taken("x", ([1, 2], "y")) == ("", ([1, 2], "y"))
     assert kept._taken("x", ([object()],)) == (kept.FOREIGN, None)
     assert kept._taken("x", (["y" * 40_000],)) == (kept.LARGE, None)

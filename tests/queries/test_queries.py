@@ -552,7 +552,7 @@ def broken(*_: Any, **__: Any) -> Any:
 
 
 HOOKS = [
-    (query.Query, "start"), (query.Query, "end"), (query.Query, "fetched"), (query.Query, "fail"),
+    (query.Query, "__init__"), (query.Query, "end"), (query.Query, "fetched"), (query.Query, "fail"),
     (place, "put"), (callsite, "stack"), (database, "of"), (loading, "describe"), (parameters, "described"),
     (parameters, "identity"), (judge.Queries, "of"), (transactions, "takes_part"), (transactions, "is_ending"),
     (transactions, "_is_open"), (pool, "_name"), (database, "of_pool"), (light, "start"), (light, "late"), (masking, "value"),

@@ -222,7 +222,7 @@ HOOKS = [
     "otel_toolbar.signals.core.processor:ToolbarProcessor._remember",
     "otel_toolbar.signals.core.processor:ToolbarProcessor._drain",
     "otel_toolbar.signals.core.record:Record.keep_back",
-    "otel_toolbar.signals.queries.query:Query.start",
+    "otel_toolbar.signals.queries.query:Query.__init__",
     "otel_toolbar.signals.queries.query:Query.end",
     "otel_toolbar.signals.queries.query:Query.fetched",
     "otel_toolbar.signals.queries.query:Queries.summary",

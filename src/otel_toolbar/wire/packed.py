@@ -145,23 +145,26 @@ def _closes_websocket(spans: Sequence[Any]) -> bool:
 def _fields(span: Any) -> tuple[Any, ...]:
     """What is kept of a span; attributes as they are, for nobody writes them any more.
 
+    Of a light span they are in several dicts, and what many spans share is packed once.
+
     An SDK span's own fields are read, not its properties: forty calls a request fewer, which is a
     tenth of what watching a JSON request costs (measured).
     """
     if not isinstance(span, ReadableSpan):
+        status, links = span.status, span.links
         return (
             span.name,
             *span.ids(),
-            span.kind.value,
+            span.kind._value_,  # a fraction of what `value` costs
             span.start_time,
             span.end_time,
-            *_status(span.status),
+            *(_NO_STATUS if status.is_unset else _status(status)),
             *_named(span.instrumentation_scope),
             _resources.number(span.resource),
             0,
-            span.attributes,
-            span.events,
-            _links(span.links) if span.links else None,
+            (*span.shared, span.own),
+            _events(events) if (events := span.events) else None,
+            _links(links) if links else None,
         )
     raw: Any = span.__dict__
     attributes, events, links = raw["_attributes"], raw["_events"], raw["_links"]
@@ -204,6 +207,9 @@ def _ids(context: Any, parent: Any) -> tuple[int, int, int, bool]:
     if parent is None:
         return context.trace_id, context.span_id, 0, False
     return context.trace_id, context.span_id, parent.span_id, parent.is_remote
+
+
+_NO_STATUS = 0, None
 
 
 def _status(status: Any) -> tuple[int, str | None]:
@@ -267,10 +273,12 @@ def _unpacked(
     version: str,
     resource: int,
     dropped: int,
-    attributes: dict[str, Any],
+    attributes: dict[str, Any] | tuple[dict[str, Any], ...],
     events: list[tuple[str, int, dict[str, Any]]] | None,
     links: list[tuple[int, int, dict[str, Any]]] | None,
 ) -> Span:
+    if isinstance(attributes, tuple):
+        attributes = {key: value for each in attributes for key, value in each.items()}
     return Span(
         trace_id=f"{trace_id:032x}",
         span_id=f"{span_id:016x}",

@@ -14,9 +14,11 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Iterator
+from itertools import repeat
 from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple
 
+from otel_toolbar import semconv
 from otel_toolbar.insights.call_path import call_path
 from otel_toolbar.insights.secrets import words
 
@@ -80,18 +82,24 @@ class Stack(NamedTuple):
     """The same, each line of it once: however deep a recursion is, it is one path."""
     codes: tuple[CodeType, ...]
     """Kept alive, because the stack is known by their ids."""
+    innermost: dict[str, Any]
+    """Attributes that tell the innermost. Not to be written to."""
+    attributes: dict[str, Any]
+    """Likewise, with the whole stack."""
 
 
 _stacks: dict[tuple[int, ...], Stack] = {}
 _kinds: dict[str, int] = {}
 
 
-def stack() -> Stack | None:
+def stack(skip: int = 0) -> Stack | None:
     """The app's frames of who called; None when none is the app's.
 
     An app that is itself installed as a package is found by its frames outside of the frameworks.
+    `skip`: frames, from the caller's on, of which the caller knows that they are not the app's.
     """
-    own, installed = _walk(sys._getframe(1))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    start = sys._getframe(1 + skip)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    own, installed = _walk(start)
     frames = own or installed or _awaiting()
     return _known(frames) if frames else None
 
@@ -192,29 +200,29 @@ def _walk(start: FrameType, *, here: bool = True) -> tuple[list[FrameType], list
 
     `here` False for another thread's: which greenlets wait there cannot be asked.
     """
-    own: list[FrameType] = []
-    installed: list[FrameType] = []
+    found: dict[int, list[FrameType]] = {APP: [], PACKAGE: []}
     kinds = _kinds
     greenlets: Iterator[FrameType] | None = None if here else iter(())
     frame: FrameType | None = start
-    for _ in range(MAX_DEPTH):
-        file = frame.f_code.co_filename
-        kind = kinds.get(file)
-        if kind is None:
-            kind = kind_of(file)
-        if kind == APP:
-            own.append(frame)
-        elif kind == PACKAGE:
-            installed.append(frame)
-        elif kind == EDGE and frame.f_code.co_name not in _WITHIN:
-            break
+    # It runs for each of fifty frames of each query: most are a framework's, and tell nothing.
+    for _ in repeat(None, MAX_DEPTH):
+        code = frame.f_code
+        try:
+            kind = kinds[code.co_filename]
+        except KeyError:
+            kind = kind_of(code.co_filename)
+        if kind:
+            if kind != EDGE:
+                found[kind].append(frame)
+            elif code.co_name not in _WITHIN:
+                break
         frame = frame.f_back
         if frame is None:
             greenlets = greenlets or _greenlets()
             frame = next(greenlets, None)
             if frame is None:
                 break
-    return own[:MAX_FRAMES], installed[:MAX_FRAMES]
+    return found[APP][:MAX_FRAMES], found[PACKAGE][:MAX_FRAMES]
 
 
 def _greenlets() -> Iterator[FrameType]:
@@ -255,12 +263,20 @@ def _classify(path: str) -> int:
 def _learn_stack(key: tuple[int, ...], frames: list[FrameType]) -> Stack:
     places = tuple(map(_place, frames))
     lines = tuple(map(str, places))
+    text = "\n".join(lines)
+    innermost: dict[str, Any] = {
+        semconv.CODE_FILE_PATH: places[0].file,
+        semconv.CODE_LINE_NUMBER: places[0].line,
+        semconv.CODE_FUNCTION_NAME: places[0].function,
+    }
     found = Stack(
         places,
         f"{places[0].file}:{places[0].line}",
-        "\n".join(lines),
+        text,
         call_path(lines),
         tuple(frame.f_code for frame in frames),
+        innermost,
+        innermost | {semconv.CODE_STACKTRACE: text},
     )
     if len(_stacks) >= _MAX_STACKS:
         _stacks.clear()

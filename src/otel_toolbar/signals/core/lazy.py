@@ -20,7 +20,7 @@ class LazySpan(light.LightSpan):
     Who sees it, sees a span as any other: as long as nobody does it is a few slots.
     """
 
-    __slots__ = ("_above", "_context", "_facts", "_server", "span_id")
+    __slots__ = ("_above", "_facts", "_server")
 
     def __init__(self, kind: SpanKind, above: Span, holder: record.Record, start_time: int) -> None:
         self.kind = kind
@@ -29,6 +29,7 @@ class LazySpan(light.LightSpan):
         self.span_id = light.new_span_id()
         self._context: SpanContext | None = None
         self._facts: dict[str, Any] | None = None
+        self.shared = ()
         self.record = holder
         self.resource = holder.resource
         self.limits, self._status = _nothing
@@ -64,7 +65,7 @@ class LazySpan(light.LightSpan):
         return known
 
     @property
-    def attributes(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def own(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
         known = self._facts
         if known is None:
             with making:

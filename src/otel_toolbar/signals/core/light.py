@@ -61,32 +61,36 @@ def start(
     attributes: dict[str, Any],
     scope: InstrumentationScope,
     start_time: int | None = None,
+    shared: Shared = (),
 ) -> Span:
     """Start a span under the current one: light in a request, the SDK's outside of one.
 
     `attributes` is taken over, not copied. The span is not made current. `start_time` in unix ns is for
-    what is known only when it has begun already.
+    what is known only when it has begun already. `shared` are attributes that many spans have alike:
+    mappings that nobody writes any more, put together with `attributes` when somebody reads them.
     """
     record = records.current()
     if record is None and records.is_excluded():
         return trace.INVALID_SPAN
     if record is None or record.server is None:
         tracer = trace.get_tracer(scope.name, scope.version, schema_url=scope.schema_url)
+        attributes = _together(shared, attributes)
         return tracer.start_span(name, kind=kind, attributes=attributes, start_time=start_time)
     above = trace.get_current_span()
     parent = above.get_span_context()
     links: list[Link] | None = None
-    if record.closed:
+    closed = record.closed_at
+    if closed:
         attributes[semconv.DETACHED] = True
-    if record.outlived:
+    if closed and record.outlived:
         parent, links = _trace_of_its_own(record), [Link(cast(SpanContext, record.context))]
     elif not parent.is_valid:
         parent = cast(SpanContext, record.context)
-    span = LightSpan(name, kind, attributes, scope, parent, record, links, start_time)
-    span.otel_toolbar_unit = span.context.span_id if kind is SpanKind.CONSUMER else unit_of(above)
+    span = LightSpan(name, kind, attributes, scope, parent, record, links, start_time, shared)
+    span.otel_toolbar_unit = span.span_id if kind is SpanKind.CONSUMER else unit_of(above)
     for processor in record.told_of_starts:
         processor.on_start(cast(Any, span), parent_context=otel_context.get_current())
-    if not record.closed:
+    if not closed:
         record.keep(span)
     return span
 
@@ -113,7 +117,7 @@ def late(span: Span, key: str, value: AttributeValue) -> None:
     """
     if isinstance(span, LightSpan):
         if span.record is not None:
-            span.attributes[key] = value
+            span.own[key] = value
     elif span.is_recording():
         span.set_attribute(key, value)
 
@@ -121,14 +125,21 @@ def late(span: Span, key: str, value: AttributeValue) -> None:
 NO_LIMITS = SpanLimits()
 UNSET = Status()
 
+Shared = tuple[Mapping[str, Any], ...]
+"""Attributes that many spans have alike; of the same key the later counts."""
+
 
 class LightSpan(Span):
-    """A recording span in slots. Not for exporters: see `readable`."""
+    """A recording span in slots. Not for exporters: see `readable`.
+
+    Its attributes are `own` and `shared`, put together when they are read; of the same key its own
+    counts.
+    """
 
     __slots__ = (
-        "_events", "_links", "_status", "attributes", "context", "end_time",
-        "instrumentation_scope", "kind", "limits", "name", "otel_toolbar_unit", "parent", "record",
-        "resource", "start_time",
+        "_context", "_events", "_links", "_status", "end_time", "instrumentation_scope", "kind",
+        "limits", "name", "otel_toolbar_unit", "own", "parent", "record", "resource", "shared",
+        "span_id", "start_time",
     )  # fmt: skip
 
     def __init__(
@@ -141,10 +152,12 @@ class LightSpan(Span):
         record: records.Record,
         links: list[Link] | None = None,
         start_time: int | None = None,
+        shared: Shared = (),
     ) -> None:
         self.name = name
         self.kind = kind
-        self.attributes = attributes
+        self.own = attributes
+        self.shared = shared
         self.instrumentation_scope = scope
         self.parent = parent
         self.record: records.Record | None = record
@@ -156,30 +169,45 @@ class LightSpan(Span):
         self._links = links
         self._events: list[tuple[str, int, Mapping[str, Any]]] | None = None
         self._status = UNSET
-        self.context = SpanContext(
-            parent.trace_id, new_span_id(), False, parent.trace_flags, parent.trace_state
-        )
+        self.span_id = new_span_id()
+        self._context: SpanContext | None = None
         self.start_time = start_time or time.time_ns()
         self.end_time: int | None = None
+
+    @property
+    def context(self) -> SpanContext:
+        """Made when it is asked for: most of these spans have no child."""
+        known = self._context
+        if known is None:
+            parent = self.parent
+            known = self._context = SpanContext(
+                parent.trace_id, self.span_id, False, parent.trace_flags, parent.trace_state
+            )
+        return known
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """A copy: the span goes on writing its own."""
+        return _together(self.shared, self.own)
 
     def get_span_context(self) -> SpanContext:
         return self.context
 
     def ids(self) -> tuple[int, int, int, bool]:
         """Of its trace, itself and its parent, and whether that one is of another process."""
-        context, parent = self.context, self.parent
-        return context.trace_id, context.span_id, parent.span_id, parent.is_remote
+        trace_id, parent_id, is_remote, *_ = self.parent
+        return trace_id, self.span_id, parent_id, is_remote
 
     def is_recording(self) -> bool:
         return self.end_time is None
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         if self.end_time is None:
-            self.attributes[key] = value
+            self.own[key] = value
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         if self.end_time is None:
-            self.attributes.update(attributes)
+            self.own.update(attributes)
 
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
@@ -233,7 +261,7 @@ class LightSpan(Span):
 
     @property
     def events(self) -> Sequence[Event]:
-        if self._events is None:
+        if not self._events:
             return ()
         limits = self.limits
         return [
@@ -247,7 +275,7 @@ class LightSpan(Span):
 
     @property
     def links(self) -> Sequence[Link]:
-        if self._links is None:
+        if not self._links:
             return ()
         limits = self.limits
         return [
@@ -282,6 +310,16 @@ class LightSpan(Span):
             end_time=self.end_time,
             instrumentation_scope=self.instrumentation_scope,
         )
+
+
+def _together(shared: Shared, own: dict[str, Any]) -> dict[str, Any]:
+    if not shared:
+        return own.copy()
+    attributes: dict[str, Any] = {}
+    for each in shared:
+        attributes.update(each)
+    attributes.update(own)
+    return attributes
 
 
 def masked_status(status: Status) -> Status:
@@ -349,7 +387,7 @@ def _take(span: LightSpan) -> bool:
 
 
 def _bounded(attributes: Mapping[str, Any], most: int | None, longest: int | None) -> Any:
-    # A copy: the dict may still be written by a thread that fetches rows.
+    # A copy: a dict may still be written by who made it.
     cleaned = {key: clean(value) for key, value in list(attributes.items())}
     return BoundedAttributes(most, cleaned, immutable=True, max_value_len=longest)
 

@@ -21,6 +21,8 @@ class Known(NamedTuple):
     """What is known of a statement before it runs."""
 
     statement: Statement
+    name: str
+    """Of its spans."""
     attributes: dict[str, Any]
     """Of the database and of the statement. Not to be written to."""
 
@@ -47,7 +49,8 @@ class Database:
         known = self._known.get(text)
         if known is None:
             statement = read(text, self.attributes.get(semconv.DB_SYSTEM_NAME, ""))
-            known = Known(statement, self.attributes | of_statement(statement))
+            told = self.attributes | of_statement(statement)
+            known = Known(statement, statement.summary or "query", told)
             if len(self._known) >= _MAX_STATEMENTS:
                 self._known.clear()
             if len(text) <= len(statement.text):  # of a huge one nothing is kept

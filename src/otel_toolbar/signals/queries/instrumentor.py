@@ -103,7 +103,7 @@ def _before(
             and not otel_context.get_value(_SUPPRESSED)
             and not transactions.is_ending(conn)
         ):
-            query = _query_class().start(conn, statement, parameters, context, executemany, options)
+            query = _query_class()(conn, statement, parameters, context, executemany, options)
             # Of a batch in several statements all rows come together, after the last.
             query.fetching = executemany and hasattr(context, QUERY)
             setattr(context, QUERY, query)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from otel_toolbar import semconv
 from otel_toolbar.insights.fingerprint import Statement
@@ -15,18 +15,6 @@ SUBJECT = "queries"
 
 _MAX_UNITS = 50
 """Jobs and received messages of one request whose queries are remembered: a websocket has many."""
-
-
-class Asked(NamedTuple):
-    """What tells a query from others, and from itself."""
-
-    statement: Statement
-    place: str
-    """The app's call path, empty when it is not known."""
-    identity: Hashable | None
-    """Equal for the same statement with the same parameters; None when that cannot be told."""
-    anchor: Hashable | None
-    """Equal for all pages of the same list; of a query without pages the same as `identity`."""
 
 
 class Queries:
@@ -57,22 +45,15 @@ class Queries:
             found = record.subjects[SUBJECT] = cls(options)
         return cast(Queries, found)
 
-    def take(
-        self, attributes: dict[str, Any], asked: Asked, nanoseconds: int, unit: int
-    ) -> dict[str, Any]:
-        """Take a query that has ended. Returns the flags that its span gets.
+    def add(self, statement: Statement, nanoseconds: int) -> None:
+        """Count a query that has ended."""
+        if not statement.transaction:
+            self.count += 1
+            self.nanoseconds += nanoseconds
 
-        `attributes` are its span's; `unit` is the span id of its job or message, 0 when it has none.
-        """
-        statement = asked.statement
-        if statement.transaction:
-            return {}
-        self.count += 1
-        self.nanoseconds += nanoseconds
-        if not statement.reads_only or statement.volatile or is_bulk(attributes, statement):
-            return {}
-        detector = self._detectors.get(unit) or self._detector(unit)
-        return _flags(detector, asked, nanoseconds)
+    def detector(self, unit: int) -> Detector:
+        """What judges the queries of a job or message, by its span id; 0 for those of neither."""
+        return self._detectors.get(unit) or self._detector(unit)
 
     def _detector(self, unit: int) -> Detector:
         if len(self._detectors) >= _MAX_UNITS:
@@ -84,16 +65,31 @@ class Queries:
         return made
 
 
-def _flags(detector: Detector, asked: Asked, nanoseconds: int) -> dict[str, Any]:
-    known, repeat = detector.judge(
-        asked.statement.fingerprint, asked.place, asked.identity, nanoseconds, asked.anchor
+def is_judged(statement: Statement, attributes: dict[str, Any]) -> bool:
+    """True for a query that the N+1 rule is about. `attributes` are its span's."""
+    return (
+        statement.reads_only
+        and not statement.volatile
+        and not statement.transaction
+        and not is_bulk(attributes, statement)
     )
-    flags: dict[str, Any] = {}
+
+
+def flag(
+    attributes: dict[str, Any],
+    detector: Detector,
+    statement: Statement,
+    place: str,
+    identity: Hashable | None,
+    anchor: Hashable | None,
+    nanoseconds: int,
+) -> None:
+    """Judge a query that has ended, and write down what it repeats; arguments as for `Detector`."""
+    known, repeat = detector.judge(statement.fingerprint, place, identity, nanoseconds, anchor)
     if known is not None:
-        flags[semconv.QUERY_DUPLICATE if known == "duplicate" else semconv.QUERY_PAGE] = True
+        attributes[semconv.QUERY_DUPLICATE if known == "duplicate" else semconv.QUERY_PAGE] = True
     if repeat is not None:
-        flags[semconv.N_PLUS_ONE] = True
-        flags[semconv.N_PLUS_ONE_GROUP] = repeat.group
-        flags[semconv.N_PLUS_ONE_POSITION] = repeat.position
-        flags[semconv.N_PLUS_ONE_RULE] = repeat.rule
-    return flags
+        attributes[semconv.N_PLUS_ONE] = True
+        attributes[semconv.N_PLUS_ONE_GROUP] = repeat.group
+        attributes[semconv.N_PLUS_ONE_POSITION] = repeat.position
+        attributes[semconv.N_PLUS_ONE_RULE] = repeat.rule

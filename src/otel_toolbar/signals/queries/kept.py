@@ -18,8 +18,6 @@ from decimal import Decimal
 from sys import getsizeof
 from typing import Any, NamedTuple, cast
 
-from opentelemetry.trace import SpanContext
-
 MAX_QUERIES = 500
 MAX_SECONDS = 300
 MAX_BYTES = 32 * 1024
@@ -31,6 +29,8 @@ _SIMPLE = frozenset(
 )  # fmt: skip
 """Types that keep nothing else alive. A class of the app's, or one that holds an object of the ORM, is
 not among them."""
+
+_LONG = 2**64
 
 BATCH, LARGE, FOREIGN = "batch", "too_large", "parameters"
 """Why a query cannot be explained although it is here."""
@@ -53,11 +53,15 @@ class Kept(NamedTuple):
     why_not: str
 
 
-_queries: deque[Kept] = deque(maxlen=MAX_QUERIES)
+_queries: deque[tuple[Any, ...]] = deque(maxlen=MAX_QUERIES)
+"""The fields of `Kept`; they become one when it is asked for."""
+
+_AT = Kept._fields.index("at")
 
 
 def remember(
-    where: SpanContext,
+    trace_id: int,
+    span_id: int,
     engine: Any,
     text: str,
     parameters: Any,
@@ -71,19 +75,19 @@ def remember(
     loop = weakref.ref(asyncio.get_running_loop()) if engine.dialect.is_async else None
     plain = not parameters and bool(context.execution_options.get("no_parameters"))
     _queries.append(
-        Kept(
-            where.trace_id, where.span_id, now, weakref.ref(engine), loop,
+        (
+            trace_id, span_id, now, weakref.ref(engine), loop,
             "" if why_not else text, taken, plain, why_not,
         )
     )  # fmt: skip
-    while now - _queries[0].at > MAX_SECONDS:
+    while now - _queries[0][_AT] > MAX_SECONDS:
         _queries.popleft()
 
 
 def find(trace_id: int, span_id: int) -> Kept | None:
     """The query of a span, None when it is not or no longer here."""
     oldest = time.monotonic() - MAX_SECONDS
-    for kept in reversed(_queries.copy()):
+    for kept in map(Kept._make, reversed(_queries.copy())):
         if kept.at < oldest:
             return None
         if kept.span_id == span_id and kept.trace_id == trace_id:
@@ -104,6 +108,11 @@ def _taken(text: str, parameters: Any) -> tuple[str, Any]:
     """Why the parameters cannot be kept, else empty, and what is kept of them."""
     if not parameters:
         return (LARGE if len(text) > MAX_BYTES else ""), None
+    kind = cast("type[Any]", type(parameters))
+    if kind is tuple and _are_small(cast("tuple[Any, ...]", parameters), text):
+        return "", parameters
+    if kind is dict and _are_small(cast("dict[Any, Any]", parameters).values(), text):
+        return "", cast("dict[Any, Any]", parameters).copy()
     if isinstance(parameters, dict):  # or SQLAlchemy's immutabledict
         given = cast("dict[Any, Any]", parameters)
         why_not, values = _values(given.values(), len(text))
@@ -112,6 +121,20 @@ def _taken(text: str, parameters: Any) -> tuple[str, Any]:
         why_not, values = _values(cast("Collection[Any]", parameters), len(text))
         return why_not, None if why_not else tuple(values)
     return FOREIGN, None
+
+
+def _are_small(given: Collection[Any], text: str) -> bool:
+    """True for what most queries are bound to; False says nothing."""
+    size = len(text) + 100 * len(given)
+    if size > MAX_BYTES:
+        return False
+    for value in given:
+        kind = cast("type[Any]", type(value))
+        if kind is str:
+            size += 8 * len(value)  # 4 bytes a character, and a second time in UTF-8
+        elif (kind is not int or not -_LONG < value < _LONG) and value is not None:
+            return False
+    return size <= MAX_BYTES
 
 
 def _values(given: Collection[Any], size: int) -> tuple[str, Collection[Any]]:

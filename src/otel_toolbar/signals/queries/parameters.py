@@ -33,11 +33,16 @@ def described(
         attributes[semconv.QUERY_LONGEST_LIST] = listed
     sensitive = statement.sensitive
     prefix, value_of = semconv.DB_QUERY_PARAMETER, masking.value
-    for place, (key, value) in enumerate(islice(_named(parameters, context), MAX_PARAMETERS)):
-        if sensitive and value is not None and (place in sensitive or key in sensitive):
-            attributes[prefix + key] = masking.MASK
-        else:
+    named = _named(parameters, context)
+    if len(parameters) > MAX_PARAMETERS:
+        named = islice(named, MAX_PARAMETERS)
+    if not sensitive:
+        for key, value in named:
             attributes[prefix + key] = value_of(key, value)
+    else:
+        for place, (key, value) in enumerate(named):
+            secret = value is not None and (place in sensitive or key in sensitive)
+            attributes[prefix + key] = masking.MASK if secret else value_of(key, value)
     if len(parameters) > MAX_PARAMETERS:
         attributes[semconv.QUERY_PARAMETERS_MORE] = len(parameters) - MAX_PARAMETERS
 
@@ -101,13 +106,16 @@ def batch_size(parameters: Any, context: Any) -> int:
 
 
 def _named(parameters: Any, context: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(parameters, Mapping):
+    # An exact tuple first: to ask for Mapping takes as long as all the rest.
+    kind = cast("type[Any]", type(parameters))
+    if kind is not tuple and isinstance(parameters, Mapping):
         given = cast("Mapping[Any, Any]", parameters)
         return ((str(key), value) for key, value in given.items())
     names = _bind_names(context)
-    if len(names) != len(parameters):
-        names = tuple(map(str, range(len(parameters))))
-    return zip(names, parameters, strict=True)
+    count = len(cast("Sequence[Any]", parameters))
+    if len(names) != count:
+        names = tuple(map(str, range(count)))
+    return zip(names, cast("Sequence[Any]", parameters), strict=True)
 
 
 _NAMES = "_otel_toolbar_names"

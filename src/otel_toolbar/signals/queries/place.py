@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from otel_toolbar import guard, semconv
+from otel_toolbar import guard
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import callsite
 from otel_toolbar.signals.core.callsite import Stack
 
+_UNKNOWN: Final[tuple[dict[str, Any], str]] = {}, ""
+
 
 def put(attributes: dict[str, Any], options: Settings) -> str:
     """Write the call site down; returns what the N+1 rule knows it by, empty when there is none."""
+    told, where = find(options, 1)
+    attributes.update(told)
+    return where
+
+
+def find(options: Settings, skip: int = 0) -> tuple[dict[str, Any], str]:
+    """The attributes of the call site, not to be written to, and what the N+1 rule knows it by.
+
+    Both are empty when there is none. `skip`: frames, from the caller's on, that are not the app's.
+    """
     try:
-        stack = callsite.stack()
+        stack = callsite.stack(1 + skip)
     except Exception:  # the query is worth more than its place
         guard.failed("call site of a query")
-        return ""
-    return "" if stack is None else describe(attributes, stack, options)
+        return _UNKNOWN
+    return _UNKNOWN if stack is None else told(stack, options)
 
 
-def describe(attributes: dict[str, Any], stack: Stack, options: Settings) -> str:
-    """Write a stack down; returns what the N+1 rule knows it by."""
-    innermost = stack.places[0]
-    attributes[semconv.CODE_FILE_PATH] = innermost.file
-    attributes[semconv.CODE_LINE_NUMBER] = innermost.line
-    attributes[semconv.CODE_FUNCTION_NAME] = innermost.function
-    if not options.stacks:
-        return stack.key
-    attributes[semconv.CODE_STACKTRACE] = stack.text
-    return stack.path
+def told(stack: Stack, options: Settings) -> tuple[dict[str, Any], str]:
+    """The same of a stack that is known."""
+    if options.stacks:
+        return stack.attributes, stack.path
+    return stack.innermost, stack.key

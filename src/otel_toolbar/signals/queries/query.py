@@ -10,63 +10,66 @@ from opentelemetry.trace import Span, SpanKind
 from otel_toolbar import guard, semconv
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import light
-from otel_toolbar.signals.core import record as records
 
 from . import database, errors, kept, loading, loads, parameters, place, results, transactions
-from .judge import Asked, Queries
+from .judge import Queries, flag, is_judged
 from .scope import SCOPE
 
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
+
+
+_CERTAIN = 4
+"""Frames of every query from `Query` on that are not the app's: that one, the listener's, and
+SQLAlchemy's two in which the statement is executed."""
 
 
 class Query:
     """One execution of a statement. `fetching` is true while rows of it are being fetched."""
 
     __slots__ = (
-        "_asked", "_ended", "_options", "_rows", "_running", "_span", "fetching",
+        "_anchor", "_ended", "_identity", "_is_judged", "_options", "_place", "_rows", "_running",
+        "_span", "_statement", "fetching",
     )  # fmt: skip
 
-    def __init__(self, span: Span, asked: Asked, options: Settings) -> None:
-        self._span = span
-        self._asked = asked
-        self._options = options
-        self._rows = 0
-        self._running = True
-        self._ended = 0
-        """When it ended, ns, of a span that is kept open for its rows."""
-        self.fetching = False
-
-    @classmethod
-    def start(
-        cls,
+    def __init__(
+        self,
         connection: Any,
         text: str,
         given: Any,
         context: Any,
         executemany: bool,
         options: Settings,
-    ) -> Query:
+    ) -> None:
         """Start the span of a statement that is about to be executed."""
-        statement, known = database.of(connection.engine).statement(text)
-        attributes = known.copy()
+        self._rows = self._ended = 0
+        """`_ended`: when it ended, ns, of a span that is kept open for its rows."""
+        self._running = self.fetching = False
+        self._options = options
+        engine = connection.engine
+        statement, name, known = database.of(engine).statement(text)
+        self._statement = statement
+        attributes: dict[str, Any] = {}
         if executemany:
             attributes[semconv.DB_OPERATION_BATCH_SIZE] = parameters.batch_size(given, context)
         else:
             parameters.described(attributes, given, context, statement)
         state = loading.describe(attributes, context)
-        where = place.put(attributes, options)
-        same_as = anchor = None
-        if statement.reads_only:
-            anchor = same_as = parameters.identity(text, given, state)
+        site, self._place = place.find(options, _CERTAIN)
+        self._identity = self._anchor = None
+        self._is_judged = is_judged(statement, attributes)
+        if self._is_judged:
+            same_as = self._anchor = self._identity = parameters.identity(text, given, state)
             if statement.paging is not None and same_as is not None:
-                anchor = parameters.anchor(statement, given, context, state)
-        span = light.start(statement.summary or "query", SpanKind.CLIENT, attributes, SCOPE)
+                self._anchor = parameters.anchor(statement, given, context, state)
+        span = self._span = light.start(
+            name, SpanKind.CLIENT, attributes, SCOPE, None, (known, site)
+        )
+        self._running = True
         transaction = transactions.takes_part(connection, getattr(span, "start_time", 0))
         if statement.transaction:
             transactions.describe_control(transaction, span, text)
         loads.started(span, context)
-        _keep(span, connection, text, given, context, executemany)
-        return cls(span, Asked(statement, where, same_as, anchor), options)
+        _keep(span, engine, text, given, context, executemany)
 
     def end(self, cursor: Any) -> None:
         """The statement has been executed; rows may still be fetched."""
@@ -75,7 +78,7 @@ class Query:
         results.executed(self._span, cursor)
         returns = cursor.description is not None
         # A statement that returns rows has not changed all of them yet.
-        if self._asked.statement.operation in _CHANGES and not returns:
+        if self._statement.operation in _CHANGES and not returns:
             affected = getattr(cursor, "rowcount", -1)
             if isinstance(affected, int) and affected >= 0:
                 self._span.set_attribute(semconv.QUERY_AFFECTED_ROWS, affected)
@@ -124,23 +127,33 @@ class Query:
                 self._close()
             return
         span.end()
-        record = records.current()
-        if record is None or record.closed:
+        record = span.record
+        if record is None or record.closed_at:
             return
         nanoseconds = (span.end_time or 0) - span.start_time
+        statement = self._statement
         queries = Queries.of(record, self._options)
-        span.attributes.update(
-            queries.take(span.attributes, self._asked, nanoseconds, light.unit_of(span))
-        )
+        queries.add(statement, nanoseconds)
+        if self._is_judged:
+            flag(
+                span.own, queries.detector(span.otel_toolbar_unit), statement, self._place,
+                self._identity, self._anchor, nanoseconds,
+            )  # fmt: skip
 
 
 def _keep(
-    span: Span, connection: Any, text: str, parameters: Any, context: Any, executemany: bool
+    span: Span, engine: Any, text: str, parameters: Any, context: Any, executemany: bool
 ) -> None:
     """Keep the query as it is bound, for EXPLAIN."""
     try:
-        if span.is_recording():
+        if isinstance(span, light.LightSpan):
+            kept.remember(
+                span.parent.trace_id, span.span_id, engine, text, parameters, context, executemany
+            )
+        elif span.is_recording():
             where = span.get_span_context()
-            kept.remember(where, connection.engine, text, parameters, context, executemany)
+            kept.remember(
+                where.trace_id, where.span_id, engine, text, parameters, context, executemany
+            )
     except Exception:  # the query is worth more than its plan
         guard.failed("keeping a query for EXPLAIN")

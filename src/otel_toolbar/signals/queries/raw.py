@@ -21,6 +21,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_toolbar import guard, semconv
 from otel_toolbar.insights import reading
+from otel_toolbar.insights.fingerprint import Statement
 from otel_toolbar.insights.n_plus_one import FETCHES
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import callsite, exceptions, foreign, light, masking
@@ -28,7 +29,7 @@ from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.callsite import Stack
 
 from . import database, errors, place
-from .judge import Asked, Queries
+from .judge import Queries, flag, is_judged
 
 DBAPI = "opentelemetry.instrumentation.dbapi"
 ASYNCPG = "opentelemetry.instrumentation.asyncpg"
@@ -200,31 +201,44 @@ def _ended(span: ReadableSpan) -> dict[str, Any] | None:
     found = database.of_statement(statement)
     if not given.get(semconv.DB_QUERY_TEXT):
         found[semconv.OLD_DB_STATEMENT] = found.pop(semconv.DB_QUERY_TEXT, "")
-    asker = _asker.get()
-    if asker is None:
-        where = place.put(found, options)
-    else:
-        where = place.describe(found, asker.stack, options) if asker.stack else ""
+    where = _put_place(found, options)
     found |= _error(span)
-    _judge(span, found, Asked(statement, where, *_identity(text, statement.placeholders)), options)
+    # The parameters are not told: with any, each execution is taken for different.
+    same_as = None if statement.placeholders else hash(text)
+    _judge(span, found, statement, where, same_as, options)
     return found
 
 
-def _identity(text: str, placeholders: int) -> tuple[Any, Any]:
-    """The parameters are not told: with any, each execution is taken for different."""
-    same_as = None if placeholders else hash(text)
-    return same_as, same_as
+def _put_place(found: dict[str, Any], options: Settings) -> str:
+    asker = _asker.get()
+    if asker is None:
+        return place.put(found, options)
+    if asker.stack is None:
+        return ""
+    told, where = place.told(asker.stack, options)
+    found.update(told)
+    return where
 
 
-def _judge(span: ReadableSpan, found: dict[str, Any], asked: Asked, options: Settings) -> None:
+def _judge(
+    span: ReadableSpan,
+    found: dict[str, Any],
+    statement: Statement,
+    where: str,
+    same_as: int | None,
+    options: Settings,
+) -> None:
     record = records.current()
     if record is None or record.closed:
         return
     if span.name.startswith(FETCHES):
         found[semconv.QUERY_FETCH] = True
     nanoseconds = (span.end_time or 0) - (span.start_time or 0)
-    unit = getattr(span, light.UNIT, 0)
-    found.update(Queries.of(record, options).take(found, asked, nanoseconds, unit))
+    queries = Queries.of(record, options)
+    queries.add(statement, nanoseconds)
+    if is_judged(statement, found):
+        detector = queries.detector(getattr(span, light.UNIT, 0))
+        flag(found, detector, statement, where, same_as, same_as, nanoseconds)
 
 
 def _error(span: ReadableSpan) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class TaskSpan(lazy.LazySpan):
         self._name = name
 
     @property
-    def attributes(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def own(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
         facts = self._facts
         if facts is None or self._measured is not None:
             with lazy.making:

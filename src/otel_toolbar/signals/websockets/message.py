@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 
 from otel_toolbar import semconv
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals.core import light
+from otel_toolbar.signals.core import lazy
 from otel_toolbar.signals.core.long_record import LongRecord
 from otel_toolbar.version import VERSION
 
@@ -21,18 +19,11 @@ from . import content
 SCOPE = InstrumentationScope("otel_toolbar.signals.websockets", VERSION)
 RECEIVE, SEND = "websocket receive", "websocket send"
 
-_nothing = light.NO_LIMITS, light.UNSET
-_making = threading.RLock()
 
+class MessageSpan(lazy.LazySpan):
+    """The span of a message under `above`. `held` is its text or first bytes, None when not to be shown."""
 
-class MessageSpan(light.LightSpan):
-    """A light span whose ids, parent and attributes are made when they are first asked for.
-
-    `above` is the span that it is a child of; `held` the message's text or first bytes, None when it is
-    not to be shown.
-    """
-
-    __slots__ = ("_above", "_context", "_facts", "_held", "_number", "_options", "_size", "_type")
+    __slots__ = ("_held", "_number", "_options", "_size", "_type")
 
     def __init__(
         self,
@@ -46,24 +37,14 @@ class MessageSpan(light.LightSpan):
         record: LongRecord,
         options: Settings,
     ) -> None:
+        super().__init__(kind, above, record, time.time_ns())
         self.name = name
-        self.kind = kind
+        self.instrumentation_scope = SCOPE
         self._type = type_
         self._size = size
         self._number = number
         self._held = held
-        self._above = above
         self._options = options
-        self._context: SpanContext | None = None
-        self._facts: dict[str, Any] | None = None
-        self.instrumentation_scope = SCOPE
-        self.record = record
-        self.resource = record.resource or Resource.get_empty()
-        self.limits, self._status = _nothing
-        self._links: list[Link] | None = None
-        self._events = None
-        self.end_time = None
-        self.start_time = time.time_ns()
 
     @property
     def size(self) -> int:
@@ -78,42 +59,8 @@ class MessageSpan(light.LightSpan):
         self._number = 0
 
     @property
-    def above(self) -> Span:
-        return self._above
-
-    @property
     def otel_toolbar_unit(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        received = self.kind is SpanKind.CONSUMER
-        return self.context.span_id if received else light.unit_of(self._above)
-
-    @property
-    def parent(self) -> SpanContext:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self._above.get_span_context()
-
-    @property
-    def context(self) -> SpanContext:  # pyright: ignore[reportIncompatibleVariableOverride]
-        known = self._context
-        if known is None:
-            with _making:
-                known = self._context = self._context or self._new_context()
-        return known
-
-    @property
-    def attributes(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        known = self._facts
-        if known is None:
-            with _making:
-                known = self._facts = self._facts or self._new_facts()
-        return known
-
-    def get_span_context(self) -> SpanContext:
-        return self.context
-
-    def _new_context(self) -> SpanContext:
-        parent = self.parent
-        return SpanContext(
-            parent.trace_id, light.new_span_id(), False, parent.trace_flags, parent.trace_state
-        )
+        return self.span_id if self.kind is SpanKind.CONSUMER else super().otel_toolbar_unit
 
     def _new_facts(self) -> dict[str, Any]:
         received = self.kind is SpanKind.CONSUMER
