@@ -61,19 +61,19 @@ deep: Callable[[Callable[[], float]], float] = _namespace["deep"]
 
 def page(session: Session) -> float:
     """A page of queries; us for each."""
-    started = time.perf_counter()
+    started = time.thread_time()
     for number in range(QUERIES):
         session.execute(select(Item.id).where(Item.order_id == number)).all()
-    return (time.perf_counter() - started) / QUERIES * 1e6
+    return (time.thread_time() - started) / QUERIES * 1e6
 
 
 def sdk_spans(tracer: trace.Tracer) -> float:
-    started = time.perf_counter()
+    started = time.thread_time()
     for number in range(QUERIES):
         attributes = {"a": "1", "b": "2", "c": "3", "d": number, "e": True}
         with tracer.start_as_current_span("x", attributes=attributes):
             pass
-    return (time.perf_counter() - started) / QUERIES * 1e6
+    return (time.thread_time() - started) / QUERIES * 1e6
 
 
 def watched(session: Session, tracer: trace.Tracer) -> float:

@@ -162,7 +162,7 @@ def _fields(span: Any) -> tuple[Any, ...]:
             *_named(span.instrumentation_scope),
             _resources.number(span.resource),
             0,
-            (*span.shared, span.own),
+            span.parts(),
             _events(events) if (events := span.events) else None,
             _links(links) if links else None,
         )

@@ -29,7 +29,7 @@ class LazySpan(light.LightSpan):
         self.span_id = light.new_span_id()
         self._context: SpanContext | None = None
         self._facts: dict[str, Any] | None = None
-        self.shared = ()
+        self.shared, self.deferred = (), None
         self.record = holder
         self.resource = holder.resource
         self.limits, self._status = _nothing

@@ -12,7 +12,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from opentelemetry import context as otel_context
@@ -62,19 +62,22 @@ def start(
     scope: InstrumentationScope,
     start_time: int | None = None,
     shared: Shared = (),
+    deferred: Deferred | None = None,
 ) -> Span:
     """Start a span under the current one: light in a request, the SDK's outside of one.
 
     `attributes` is taken over, not copied. The span is not made current. `start_time` in unix ns is for
     what is known only when it has begun already. `shared` are attributes that many spans have alike:
     mappings that nobody writes any more, put together with `attributes` when somebody reads them.
+    `deferred` makes more of them then, of values that cannot change.
     """
     record = records.current()
     if record is None and records.is_excluded():
         return trace.INVALID_SPAN
     if record is None or record.server is None:
         tracer = trace.get_tracer(scope.name, scope.version, schema_url=scope.schema_url)
-        attributes = _together(shared, attributes)
+        made = () if deferred is None else (_made(deferred),)
+        attributes = _together((*shared, *made, attributes))
         return tracer.start_span(name, kind=kind, attributes=attributes, start_time=start_time)
     above = trace.get_current_span()
     parent = above.get_span_context()
@@ -87,6 +90,7 @@ def start(
     elif not parent.is_valid:
         parent = cast(SpanContext, record.context)
     span = LightSpan(name, kind, attributes, scope, parent, record, links, start_time, shared)
+    span.deferred = deferred
     span.otel_toolbar_unit = span.span_id if kind is SpanKind.CONSUMER else unit_of(above)
     for processor in record.told_of_starts:
         processor.on_start(cast(Any, span), parent_context=otel_context.get_current())
@@ -128,18 +132,21 @@ UNSET = Status()
 Shared = tuple[Mapping[str, Any], ...]
 """Attributes that many spans have alike; of the same key the later counts."""
 
+Deferred = Callable[[], dict[str, Any]]
+"""Makes attributes that nobody needs while the app runs."""
+
 
 class LightSpan(Span):
     """A recording span in slots. Not for exporters: see `readable`.
 
-    Its attributes are `own` and `shared`, put together when they are read; of the same key its own
-    counts.
+    Its attributes are `own`, what `deferred` makes, and `shared`, put together when they are read; of
+    the same key its own counts.
     """
 
     __slots__ = (
-        "_context", "_events", "_links", "_status", "end_time", "instrumentation_scope", "kind",
-        "limits", "name", "otel_toolbar_unit", "own", "parent", "record", "resource", "shared",
-        "span_id", "start_time",
+        "_context", "_events", "_links", "_status", "deferred", "end_time",
+        "instrumentation_scope", "kind", "limits", "name", "otel_toolbar_unit", "own", "parent",
+        "record", "resource", "shared", "span_id", "start_time",
     )  # fmt: skip
 
     def __init__(
@@ -158,6 +165,7 @@ class LightSpan(Span):
         self.kind = kind
         self.own = attributes
         self.shared = shared
+        self.deferred: Deferred | None = None
         self.instrumentation_scope = scope
         self.parent = parent
         self.record: records.Record | None = record
@@ -188,7 +196,16 @@ class LightSpan(Span):
     @property
     def attributes(self) -> Mapping[str, Any]:
         """A copy: the span goes on writing its own."""
-        return _together(self.shared, self.own)
+        return _together(self.parts())
+
+    def parts(self) -> tuple[Mapping[str, Any], ...]:
+        """Its attributes as they are kept: of the same key the later counts."""
+        deferred = self.deferred
+        if deferred is not None:
+            # Two threads at once make the same; that is to be seen before there is nothing to make.
+            self.shared = (*self.shared, _made(deferred))
+            self.deferred = None
+        return (*self.shared, self.own)
 
     def get_span_context(self) -> SpanContext:
         return self.context
@@ -312,13 +329,18 @@ class LightSpan(Span):
         )
 
 
-def _together(shared: Shared, own: dict[str, Any]) -> dict[str, Any]:
-    if not shared:
-        return own.copy()
+def _made(deferred: Deferred) -> dict[str, Any]:
+    try:
+        return deferred()
+    except Exception:  # a few facts must not cost the span
+        guard.failed("attributes of a span")
+        return {}
+
+
+def _together(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
-    for each in shared:
+    for each in parts:
         attributes.update(each)
-    attributes.update(own)
     return attributes
 
 

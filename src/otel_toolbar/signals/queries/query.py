@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from opentelemetry.trace import Span, SpanKind
@@ -49,20 +50,24 @@ class Query:
         statement, name, known = database.of(engine).statement(text)
         self._statement = statement
         attributes: dict[str, Any] = {}
+        deferred: light.Deferred | None = None
+        names, values, plain = parameters.bound(given, context, executemany)
         if executemany:
             attributes[semconv.DB_OPERATION_BATCH_SIZE] = parameters.batch_size(given, context)
-        else:
-            parameters.described(attributes, given, context, statement)
+        elif not plain:
+            attributes = parameters.described(names, values, statement)  # the app may change them
+        elif values:
+            deferred = partial(parameters.described, names, values, statement)
         state = loading.describe(attributes, context)
         site, self._place = place.find(options, _CERTAIN)
         self._identity = self._anchor = None
         self._is_judged = is_judged(statement, attributes)
-        if self._is_judged:
-            same_as = self._anchor = self._identity = parameters.identity(text, given, state)
-            if statement.paging is not None and same_as is not None:
-                self._anchor = parameters.anchor(statement, given, context, state)
+        if self._is_judged and plain:
+            self._anchor = self._identity = parameters.identity(text, values, state)
+            if statement.paging is not None:
+                self._anchor = parameters.anchor(statement, names, values, state)
         span = self._span = light.start(
-            name, SpanKind.CLIENT, attributes, SCOPE, None, (known, site)
+            name, SpanKind.CLIENT, attributes, SCOPE, None, (known, site), deferred
         )
         self._running = True
         transaction = transactions.takes_part(connection, getattr(span, "start_time", 0))
