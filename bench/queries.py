@@ -46,16 +46,15 @@ class Item(Base):
     order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"))
 
 
-# A handler stands below a framework and its middleware: as many frames of an installed package.
+# A handler is called by a router that stands below middleware: as many frames of an installed package.
 _namespace: dict[str, Any] = {"DEPTH": DEPTH}
-exec(
-    compile(
-        "def deep(call, depth=DEPTH):\n    return call() if depth == 0 else deep(call, depth - 1)",
-        sysconfig.get_paths()["purelib"] + "/starlette/middleware/base.py",
-        "exec",
-    ),
-    _namespace,
-)
+for _file, _code in {
+    "routing": "def route(call):\n    return call()",
+    "middleware/base": "def deep(call, depth=DEPTH):\n"
+    "    return deep(call, depth - 1) if depth else route(call)",
+}.items():
+    _path = f"{sysconfig.get_paths()['purelib']}/starlette/{_file}.py"
+    exec(compile(_code, _path, "exec"), _namespace)
 deep: Callable[[Callable[[], float]], float] = _namespace["deep"]
 
 

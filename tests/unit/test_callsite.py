@@ -15,7 +15,7 @@ import jinja2
 import pytest
 
 from otel_toolbar.signals.core import callsite
-from otel_toolbar.signals.core.callsite import APP, EDGE, LIBRARY, PACKAGE, kind_of
+from otel_toolbar.signals.core.callsite import APP, EDGE, LIBRARY, PACKAGE, ROUTER, kind_of
 
 HERE = __file__
 SITE = sysconfig.get_paths()["purelib"]
@@ -58,7 +58,7 @@ def lookup() -> callsite.Stack:
         (SITE + "/greenlet.py", LIBRARY),
         (SITE + "/myshop/views.py", PACKAGE),
         ("/usr/lib/python3/dist-packages/myshop.py", PACKAGE),
-        ("C:\\py\\Lib\\site-packages\\starlette\\routing.py", LIBRARY),
+        ("C:\\py\\Lib\\site-packages\\starlette\\routing.py", ROUTER),
         (sys.prefix + "/bin/uvicorn", LIBRARY),
         (callsite.__file__, LIBRARY),
         (str(Path(callsite.__file__).parents[1] / "server" / "exchange.py"), EDGE),
@@ -157,6 +157,21 @@ def test_recursion_is_looked_at_so_far_and_no_further() -> None:
         "def deep(n):\n    return deep(n - 1) if n else callsite.stack()", SITE + "/shop/x.py"
     )
     assert packaged["deep"](100).places[0].file == HERE
+
+
+def test_middleware_beyond_the_router_has_not_asked() -> None:
+    router = compiled("def call(handler):\n    return handler()", SITE + "/fastapi/routing.py")[
+        "call"
+    ]
+    handler = compiled("def handler():\n    return callsite.stack()", "/srv/shop/views.py")[
+        "handler"
+    ]
+    assert [place.file for place in router(handler).places] == ["/srv/shop/views.py"]
+    # Without a handler of the app's, whoever is beyond is the best that can be told.
+    found = router(
+        compiled("def own():\n    return callsite.stack()", SITE + "/fastapi/x.py")["own"]
+    )
+    assert found.places[0].file == HERE
 
 
 def test_through_greenlets() -> None:

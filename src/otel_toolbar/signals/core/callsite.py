@@ -44,13 +44,18 @@ LIBRARY: Final = 0
 PACKAGE: Final = 1
 APP: Final = 2
 EDGE: Final = 3
-"""Whose code a file is. EDGE is where a task, a thread or a request begins: beyond is not who asked."""
+ROUTER: Final = 4
+"""Whose code a file is. EDGE is where a task, a thread or a request begins: beyond is not who asked.
+ROUTER is where a web framework calls a handler: middleware beyond it has not asked either."""
 
 _paths = sysconfig.get_paths()
 _STDLIB = tuple({_paths["stdlib"], _paths["platstdlib"]})
 _SITES = ("/site-packages/", "/dist-packages/")
 _OURS = __file__.replace("\\", "/").rpartition("/signals/")[0] + "/"
 _EDGES = ("/asyncio/events.py", "/asyncio/base_events.py", "/asyncio/runners.py", "/threading.py")
+_ROUTERS = (
+    "/starlette/routing.py", "/fastapi/routing.py", "/litestar/routes/http.py", "/quart/app.py",
+)  # fmt: skip
 _EDGES_OF_OURS = (_OURS + "signals/server/", _OURS + "signals/core/steps.py")
 _WITHIN = frozenset({"run_in_executor", "create_task", "maybe_eager", "_creating", "call_soon"})
 """Functions of these that are called by the app, not by the loop."""
@@ -131,7 +136,7 @@ def caller(*, through_frameworks: bool = False) -> Place | None:
             break
         if outside is None and _is_installed(file):
             outside = frame
-            if kind == LIBRARY and not through_frameworks:
+            if kind != PACKAGE and not through_frameworks:
                 break
         frame = frame.f_back
     return None if outside is None else place_of(outside)
@@ -204,7 +209,7 @@ def _walk(start: FrameType, *, here: bool = True) -> tuple[list[FrameType], list
     kinds = _kinds
     greenlets: Iterator[FrameType] | None = None if here else iter(())
     frame: FrameType | None = start
-    # It runs for each of fifty frames of each query: most are a framework's, and tell nothing.
+    # It runs for each frame of each query: most are a framework's, and tell nothing.
     for _ in repeat(None, MAX_DEPTH):
         code = frame.f_code
         try:
@@ -212,9 +217,9 @@ def _walk(start: FrameType, *, here: bool = True) -> tuple[list[FrameType], list
         except KeyError:
             kind = kind_of(code.co_filename)
         if kind:
-            if kind != EDGE:
+            if kind <= APP:
                 found[kind].append(frame)
-            elif code.co_name not in _WITHIN:
+            elif found[APP] if kind == ROUTER else code.co_name not in _WITHIN:
                 break
         frame = frame.f_back
         if frame is None:
@@ -236,7 +241,7 @@ def _greenlets() -> Iterator[FrameType]:
 
 
 def kind_of(filename: str) -> int:
-    """Whose code a file is: LIBRARY, PACKAGE, APP or EDGE."""
+    """Whose code a file is: LIBRARY, PACKAGE, APP, EDGE or ROUTER."""
     kind = _kinds.get(filename)
     if kind is None:
         if len(_kinds) >= _MAX_FILES:
@@ -253,7 +258,9 @@ def _classify(path: str) -> int:
     for site in _SITES:
         if site in path:
             package = path.rpartition(site)[2].partition("/")[0].removesuffix(".py")
-            return LIBRARY if package in _FRAMEWORKS else PACKAGE
+            if package in _FRAMEWORKS:
+                return ROUTER if path.endswith(_ROUTERS) else LIBRARY
+            return PACKAGE
     if path.startswith(tuple(each.replace("\\", "/") + "/" for each in _STDLIB)):
         return EDGE if path.endswith(_EDGES) else LIBRARY
     commands = (sys.prefix.replace("\\", "/") + "/bin/", "/usr/bin/")
