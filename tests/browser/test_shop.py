@@ -41,3 +41,22 @@ def test_from_a_page_to_the_line_that_makes_the_queries(
         assert violations(page) == []
         assert errors == []
         page.close()
+
+
+def test_a_query_is_explained_on_demand(chromium: Any, violations: Any, tmp_path: Path) -> None:
+    with serving(EXAMPLES / "shop", tmp_path, environment=OURS) as shop:
+        page = chromium.new_page(base_url=shop.url)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        trace = shop.trace_of(shop.get("/orders"))
+        page.goto(f"/_toolbar/t/{trace}?panel=queries")
+        page.get_by_role("link", name="2", exact=True).first.click()
+        ask = page.get_by_role("button", name="EXPLAIN", exact=True).first
+        ask.focus()
+        page.keyboard.press("Enter")
+        plan = page.locator(".plan:visible")
+        expect(plan).to_have_attribute("data-state", "done")
+        expect(plan).to_contain_text("order_items")
+        assert violations(page) == []
+        assert errors == []
+        page.close()
