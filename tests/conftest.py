@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import cast
 
 import hypothesis
@@ -27,6 +28,19 @@ def pytest_runtest_makereport() -> Iterator[None]:
         report.outcome = "failed"
         report.longrepr = f"skipped, and every part must be here: {report.longrepr[-1]}"
     return report
+
+
+# Browsers, servers and databases as processes of their own: a busy machine may starve one of them.
+PROCESSES = tuple(
+    Path(__file__).parent / each for each in ("browser", "external", "jobs", "servers")
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that waits for other processes may fail once; the run's summary names it (`RERUN`)."""
+    for item in items:
+        if any(map(item.path.is_relative_to, PROCESSES)):
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(autouse=True)
