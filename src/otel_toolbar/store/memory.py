@@ -174,12 +174,14 @@ class MemoryStore:
             self._evicted += self._forget(
                 key for key, entry in self._entries.items() if entry.added < oldest
             )
-        self._evicted += self._forget_closed()
+        if self._closed:
+            self._evicted += self._forget_closed()
         while len(self._entries) > options.store_max_traces or self._size > options.store_max_bytes:
             victim = self._victim()
             if victim is None:
                 return
-            self._evicted += self._forget([victim])
+            self._let_go(victim)
+            self._evicted += 1
 
     def _forget_closed(self) -> int:
         """Let the websocket connections go that were closed `WEBSOCKET_TTL` ago."""
@@ -202,10 +204,13 @@ class MemoryStore:
         """Let traces go, but for pinned ones; how many went."""
         gone = [key for key in trace_ids if not self._entries[key].pinned]
         for trace_id in gone:
-            self._size -= self._entries.pop(trace_id).size
-            self._minor.pop(trace_id, None)
-            self._read.pop(trace_id, None)
+            self._let_go(trace_id)
         return len(gone)
+
+    def _let_go(self, trace_id: str) -> None:
+        self._size -= self._entries.pop(trace_id).size
+        self._minor.pop(trace_id, None)
+        self._read.pop(trace_id, None)
 
     def _entry(self, trace_id: str, batch: Batch) -> _Entry:
         """The trace's entry, made when it is new, and noted as minor as long as it is."""

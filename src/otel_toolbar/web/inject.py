@@ -243,9 +243,12 @@ def _html_charset(content_types: list[bytes]) -> str | None:
 
     XHTML gets none: there a page that is not well-formed is not shown at all.
     """
-    if len(content_types) != 1:
-        return None
-    kind, *parameters = content_types[0].decode("latin-1").lower().split(";")
+    return _charset_of(bytes(content_types[0])) if len(content_types) == 1 else None
+
+
+@lru_cache(maxsize=64)
+def _charset_of(content_type: bytes) -> str | None:
+    kind, *parameters = content_type.decode("latin-1").lower().split(";")
     if kind.strip() != "text/html":
         return None
     pairs = (parameter.partition("=") for parameter in parameters)

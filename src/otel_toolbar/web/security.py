@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
@@ -137,12 +137,16 @@ class Access:
             and self._knows_host(scope)
         )
 
+    @cached_property
+    def _allowed(self) -> frozenset[str]:
+        return _LOCAL_HOSTS | {name.strip().lower() for name in self.allowed_hosts}
+
     def _knows_host(self, scope: Scope) -> bool:
         host = split_host(_values(scope, b"host"))
         if host is None:
             return False
-        allowed = {name.strip().lower() for name in self.allowed_hosts}
-        return host[0] in _LOCAL_HOSTS | allowed or f"{host[0]}:{host[1]}" in allowed
+        allowed = self._allowed
+        return host[0] in allowed or f"{host[0]}:{host[1]}" in allowed
 
     def _has_token(self, scope: Scope) -> bool:
         given = _only(scope, TOKEN_HEADER)
@@ -183,9 +187,12 @@ def own_headers(*, cacheable: bool = False) -> Headers:
 
 def split_host(values: list[bytes]) -> tuple[str, int | None] | None:
     """Name and port of the one Host header; None if it is missing, doubled or malformed."""
-    if len(values) != 1:
-        return None
-    match = _HOST.fullmatch(values[0].decode("latin-1"))
+    return _host_and_port(bytes(values[0])) if len(values) == 1 else None
+
+
+@lru_cache(maxsize=256)
+def _host_and_port(given: bytes) -> tuple[str, int | None] | None:
+    match = _HOST.fullmatch(given.decode("latin-1"))
     return (match[1].lower(), int(match[2]) if match[2] else None) if match else None
 
 

@@ -30,7 +30,7 @@ _STATUSES = (Status.UNSET, Status.OK, Status.ERROR)
 """In the order of the SDK's numbers."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Packed:
     """Ended spans and log records of one trace.
 
@@ -58,13 +58,16 @@ class Packed:
         return [_unpacked_log(*each) for each in fields]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Running:
     """What of one trace is still written: packed at the moment when somebody looks."""
 
     items: Sequence[Any]
     logged: Sequence[Any] = ()
-    websocket = False
+
+    @property
+    def websocket(self) -> bool:
+        return False
 
     @property
     def count(self) -> int:

@@ -12,15 +12,17 @@ import re
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, wraps
 from itertools import islice
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote_plus
 from zoneinfo import ZoneInfo
 
 from otel_toolbar.insights import secrets
 from otel_toolbar.insights.secrets import MASK
 from otel_toolbar.settings import Settings
+
+Memory = TypeVar("Memory", bound="set[str] | dict[Any, Any]")
 
 _SHORTEST = 13
 """Characters of the shortest secret that is one word: a card number."""
@@ -51,6 +53,40 @@ def configure(options: Settings) -> None:
     )
     _Options.limit = options.value_length
     is_secret.cache_clear()
+    for memory in _memories:
+        memory.clear()
+
+
+_MAX_REMEMBERED, _LONGEST_REMEMBERED = 2048, 256
+
+_memories: list[set[str] | dict[Any, Any]] = []
+
+
+def remember(memory: Memory) -> Memory:
+    """Let `memory`, which depends on what is masked, be emptied when that changes."""
+    _memories.append(memory)
+    return memory
+
+
+def _remembering_the_clean(mask: Callable[[str], str]) -> Callable[[str], str]:
+    """`mask` with a memory of short texts that came back as they were, of none that held a secret.
+
+    Most come with every request.
+    """
+    clean: set[str] = remember(set[str]())
+
+    @wraps(mask)
+    def masked(given: str) -> str:
+        if given in clean:
+            return given
+        shown = mask(given)
+        if shown == given and len(given) <= _LONGEST_REMEMBERED:
+            if len(clean) >= _MAX_REMEMBERED:
+                clean.clear()
+            clean.add(given)
+        return shown
+
+    return masked
 
 
 @lru_cache(2048)
@@ -437,10 +473,14 @@ def query_string(given: str | bytes) -> str:
 
     Bytes that are not UTF-8 are read as Latin-1.
     """
-    shown = _decoded(given) if isinstance(given, bytes) else given
-    if len(shown) > MAX_TEXT:
-        shown = shown[:MAX_TEXT] + "…"
-    return "&".join(map(_query_pair, shown.split("&")))
+    return _query(_decoded(given) if isinstance(given, bytes) else given)
+
+
+@_remembering_the_clean
+def _query(given: str) -> str:
+    if len(given) > MAX_TEXT:
+        given = given[:MAX_TEXT] + "…"
+    return "&".join(map(_query_pair, given.split("&")))
 
 
 def _decoded(given: bytes) -> str:
@@ -476,6 +516,7 @@ _BEFORE_TOKEN = secrets.words(
 """Parts of a path that a token follows: `/reset/8f3a...`."""
 
 
+@_remembering_the_clean
 def path(given: str) -> str:
     """A path: what looks like a key is masked after a part that announces one."""
     parts = text(given).split("/")

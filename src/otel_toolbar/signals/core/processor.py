@@ -141,7 +141,7 @@ class ToolbarProcessor(SpanProcessor):
                 self._export((span,), ())
             else:
                 logged = logs.placed(record)
-                if record.untold_logs is None:
+                if logged and record.untold_logs is None:
                     logs.tell_others(logged)
                 # Its own span first: of a trace that is too large the rest is dropped.
                 self._export((span, *record.ended, *self._drain(record)), logged)

@@ -6,7 +6,6 @@ Scopes are taken as they come: any part may be missing, and bytes need not be te
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, cast
 
 from opentelemetry.util.types import AttributeValue
@@ -38,12 +37,11 @@ _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 def of_request(scope: Mapping[str, Any]) -> Attributes:
     """The standard attributes of an HTTP request, as the semantic conventions name them."""
     method = str(scope.get("method", ""))
-    attributes: Attributes = {
-        semconv.HTTP_REQUEST_METHOD: method if method in _METHODS else "_OTHER"
-    }
+    attributes = _of_url(scope, "http")
+    attributes[semconv.HTTP_REQUEST_METHOD] = method if method in _METHODS else "_OTHER"
     if method not in _METHODS:
         attributes[semconv.HTTP_REQUEST_METHOD_ORIGINAL] = method
-    return attributes | _of_url(scope, "http")
+    return attributes
 
 
 def of_websocket(scope: Mapping[str, Any]) -> Attributes:
@@ -61,7 +59,9 @@ def _of_url(scope: Mapping[str, Any], scheme: str) -> Attributes:
         attributes[semconv.URL_QUERY] = masking.query_string(query)
     if scope.get("http_version"):
         attributes[semconv.NETWORK_PROTOCOL_VERSION] = str(scope["http_version"])
-    return attributes | _of_server(scope) | of_client(scope)
+    _put_server(attributes, scope)
+    attributes.update(of_client(scope))
+    return attributes
 
 
 def span_method(scope: Mapping[str, Any]) -> str:
@@ -74,47 +74,48 @@ def of_headers(prefix: str, more: str, headers: Headers) -> Attributes:
     """Headers as `<prefix><name>` arrays, masked; beyond the first 32 names as one array `more`."""
     attributes: dict[str, tuple[str, ...]] = {}
     rest: list[str] = []
-    for place, (raw_name, raw_value) in enumerate(headers):
-        if len(rest) == MAX_HEADERS_MORE:
-            rest.append(f"… {len(headers) - place} more")
-            break
-        name, value = _header(raw_name, raw_value)
+    for place, pair in enumerate(headers):
+        try:
+            name, value = _seen[pair]
+        except (KeyError, TypeError, ValueError):  # a list, or a memoryview of what may change
+            name, value = _header(*pair)
         key = prefix + name
         if key in attributes:
             attributes[key] += (value,)
         elif len(attributes) < MAX_HEADERS:
             attributes[key] = (value,)
-        else:
+        elif len(rest) < MAX_HEADERS_MORE:
             rest.append(f"{name}: {value}")
+        else:
+            rest.append(f"… {len(headers) - place} more")
+            break
     if rest:
         attributes[more] = tuple(rest)
     return cast(Attributes, attributes)
 
 
+_PRIVATE = frozenset({"cookie", "authorization", "set-cookie", "proxy-authorization"})
+_MAX_SEEN, _LONGEST_SEEN = 1024, 256
+
+_seen: dict[tuple[bytes, bytes], tuple[str, str]] = masking.remember({})
+"""Headers as they are shown: a client sends the same with every request."""
+
+
 def _header(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
     """Lower-case name and masked value of a header."""
-    # Servers give `bytes`, some apps `memoryview`s, which have no hash.
+    name = _latin1(raw_name[:MAX_HEADER]).lower()
+    value = masking.header(name, _latin1(raw_value[: 2 * MAX_HEADER]))
+    shown = name, value if len(value) <= MAX_HEADER else value[:MAX_HEADER] + "…"
     if (
         type(raw_name) is bytes
         and type(raw_value) is bytes
-        and len(raw_value) <= _CACHED_LENGTH
-        and raw_name not in _PRIVATE
+        and len(raw_name) + len(raw_value) <= _LONGEST_SEEN
+        and name not in _PRIVATE
     ):
-        return _same_header(raw_name, raw_value)
-    name = _latin1(raw_name[:MAX_HEADER]).lower()
-    value = masking.header(name, _latin1(raw_value[: 2 * MAX_HEADER]))
-    return name, value if len(value) <= MAX_HEADER else value[:MAX_HEADER] + "…"
-
-
-_PRIVATE = frozenset({b"cookie", b"authorization", b"set-cookie", b"proxy-authorization"})
-_CACHED_LENGTH = 256
-
-
-@lru_cache(maxsize=1024)
-def _same_header(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
-    """A browser sends the same headers with every request: they are masked once."""
-    name = raw_name.decode("latin-1").lower()
-    return name, masking.header(name, raw_value.decode("latin-1"))
+        if len(_seen) >= _MAX_SEEN:
+            _seen.clear()
+        _seen[raw_name, raw_value] = shown
+    return shown
 
 
 def of_parameters(scope: Mapping[str, Any], cookie_headers: Sequence[str]) -> Attributes:
@@ -181,14 +182,12 @@ def of_client(scope: Mapping[str, Any]) -> Attributes:
     return attributes
 
 
-def _of_server(scope: Mapping[str, Any]) -> Attributes:
-    attributes: Attributes = {}
+def _put_server(attributes: Attributes, scope: Mapping[str, Any]) -> None:
     address, port = _server(scope, header(scope.get("headers") or (), b"host"))
     if address:
         attributes[semconv.SERVER_ADDRESS] = address
     if port:
         attributes[semconv.SERVER_PORT] = port
-    return attributes
 
 
 def _server(scope: Mapping[str, Any], host: str | None) -> tuple[str, int | None]:

@@ -390,9 +390,20 @@ def _endpoint(scope: Scope) -> attributes.Attributes:
     code = getattr(getattr(endpoint, "__wrapped__", endpoint), "__code__", None)
     if code is None:
         return {}
-    module = getattr(endpoint, "__module__", "")
-    return {
-        semconv.CODE_FUNCTION_NAME: f"{module}.{code.co_name}" if module else code.co_name,
-        semconv.CODE_FILE_PATH: code.co_filename,
-        semconv.CODE_LINE_NUMBER: code.co_firstlineno,
-    }
+    known = _handlers.get(id(code))
+    if known is None:
+        if len(_handlers) >= _MAX_HANDLERS:
+            _handlers.clear()
+        module = getattr(endpoint, "__module__", "")
+        facts: attributes.Attributes = {
+            semconv.CODE_FUNCTION_NAME: f"{module}.{code.co_name}" if module else code.co_name,
+            semconv.CODE_FILE_PATH: code.co_filename,
+            semconv.CODE_LINE_NUMBER: code.co_firstlineno,
+        }
+        known = _handlers[id(code)] = code, facts
+    return known[1]
+
+
+_MAX_HANDLERS = 1000
+_handlers: dict[int, tuple[Any, attributes.Attributes]] = {}
+"""What is said of a handler, by the id of its code, which is kept alive: to hash it takes longer."""
