@@ -7,16 +7,18 @@ import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from enum import IntEnum
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from otel_toolbar import export
+from otel_toolbar.signals.core import light
 from otel_toolbar.signals.core.light import LightSpan
 from otel_toolbar.store.base import Query
 from tests.telemetry import (
@@ -65,6 +67,52 @@ class UnprintableError(Exception):
 
 class Level(IntEnum):
     HIGH = 3
+
+
+SCOPE = InstrumentationScope("shop")
+
+
+async def test_what_is_deferred_is_made_when_somebody_reads(signals: Telemetry) -> None:
+    made: list[str] = []
+
+    def deferred() -> dict[str, Any]:
+        made.append("made")
+        return {"common": "deferred", "own": "deferred", "b": 2}
+
+    def use(_: Any) -> None:
+        shared = ({"common": "shared", "a": 1},)
+        with_all = light.start("x", SpanKind.INTERNAL, {"own": True}, SCOPE, None, shared, deferred)
+        with_all.end()
+        assert made == []
+        assert isinstance(with_all, LightSpan)
+        assert with_all.attributes == {"common": "deferred", "own": True, "a": 1, "b": 2}
+        assert with_all.attributes == with_all.readable().attributes
+        assert made == ["made"]
+
+    await inside(use)
+
+
+async def test_attributes_that_cannot_be_made_cost_nothing_else(
+    signals: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    def use(_: Any) -> None:
+        span = light.start(
+            "x", SpanKind.INTERNAL, {"a": 1}, SCOPE, deferred=cast(Any, lambda: 1 / 0)
+        )
+        span.end()
+
+    await inside(use)
+    kept = next(span for span in signals.exported() if span.name == "x")
+    assert kept.attributes == {"a": 1}
+    assert "attributes of a span" in caplog.text
+
+
+def test_outside_of_requests_all_of_it_is_made_at_once(signals: Telemetry) -> None:
+    span: Any = light.start(
+        "x", SpanKind.INTERNAL, {"a": 1}, SCOPE, None, ({"b": 2},), lambda: {"c": 3}
+    )
+    assert dict(span.attributes) == {"a": 1, "b": 2, "c": 3}
+    span.end()
 
 
 def cyclic() -> Any:

@@ -202,7 +202,7 @@ class LightSpan(Span):
         """Its attributes as they are kept: of the same key the later counts."""
         deferred = self.deferred
         if deferred is not None:
-            # Two threads at once make the same; that is to be seen before there is nothing to make.
+            # Put there before it is cleared: who looks meanwhile makes the same once more, and misses none.
             self.shared = (*self.shared, _made(deferred))
             self.deferred = None
         return (*self.shared, self.own)
