@@ -1,8 +1,8 @@
 """Every attribute name read or written, with its type, unit and meaning. Keys stand nowhere else.
 
 The standard ones are OpenTelemetry's (semantic conventions 1.44: `http`, `url`, `server`, `client`,
-`network`, `db`, `code`, `exception`); our facts are named by their domain; our verdicts stand under
-`toolbar.`. `docs/attributes.md` is generated from this module.
+`network`, `db`, `code`, `exception`, `graphql`); our facts are named by their domain; our verdicts
+stand under `toolbar.`. `docs/attributes.md` is generated from this module.
 """
 
 from __future__ import annotations
@@ -614,6 +614,60 @@ TEMPLATE_COUNT = _own(
     "{render}",
 )
 TEMPLATE_ERROR_LINE = _own("template.error.line", "int", "Line of the template at which it failed.")
+# GraphQL: an operation, and the resolvers that it called.
+GRAPHQL_OPERATION_TYPE = _standard(
+    "graphql.operation.type", "string", "`query`, `mutation` or `subscription`."
+)
+GRAPHQL_OPERATION_NAME = _standard("graphql.operation.name", "string", "Name of the operation.")
+GRAPHQL_DOCUMENT = _standard(
+    "graphql.document", "string", "The document, secrets masked, cut at 16 Ki characters."
+)
+GRAPHQL_VARIABLES = _own(
+    "graphql.variables.", "string", "Variables by name, masked, cut; 32 at most."
+)
+GRAPHQL_DEPTH = _own(
+    "graphql.complexity.depth", "int", "Fields within each other, fragments put in their place."
+)
+GRAPHQL_FIELDS = _own(
+    "graphql.complexity.fields",
+    "int",
+    "Fields that the operation selects, fragments put in their place; 1,000,000 stands for more.",
+    "{field}",
+)
+GRAPHQL_ALIASES = _own("graphql.complexity.aliases", "int", "Those with an alias.", "{field}")
+GRAPHQL_PARSE_DURATION = _own(
+    "graphql.parsing.duration", "double", "What it took to parse the document.", "s"
+)
+GRAPHQL_VALIDATION_DURATION = _own(
+    "graphql.validation.duration", "double", "What it took to validate it.", "s"
+)
+GRAPHQL_RESOLVERS_COUNT = _own(
+    "graphql.resolvers.count", "int", "Calls of the app's own resolvers.", "{call}"
+)
+GRAPHQL_RESULTS_COUNT = _own(
+    "graphql.results.count", "int", "Results that a subscription has sent.", "{result}"
+)
+GRAPHQL_ERRORS_COUNT = _own(
+    "graphql.errors.count", "int", "Errors of the operation, all results together.", "{error}"
+)
+GRAPHQL_ERROR_PATH = _own(
+    "graphql.error.path", "string", "On an exception's event: the field, as `orders.3.customer`."
+)
+GRAPHQL_FIELD_NAME = _own("graphql.field.name", "string", "Field that a resolver is of.")
+GRAPHQL_FIELD_PATH = _own(
+    "graphql.field.path",
+    "string",
+    "Where in the result, as `orders.3.customer`; of several calls on one span `orders.*.customer`.",
+)
+GRAPHQL_FIELD_TYPE = _own("graphql.field.type", "string", "What the field returns: `Customer!`.")
+GRAPHQL_PARENT_NAME = _own("graphql.parent.name", "string", "Type that has the field.")
+GRAPHQL_RESOLVER_COUNT = _own(
+    "graphql.resolver.count",
+    "int",
+    "Calls that stand on this span together: those beyond the first 100 of one path.",
+    "{call}",
+)
+GRAPHQL_RESOLVER_DURATION = _own("graphql.resolver.duration", "double", "Their time together.", "s")
 # Jobs: sent on a PRODUCER span, run on a CONSUMER span that links to it.
 MESSAGING_SYSTEM = _standard("messaging.system", "string", "Message system of a job or message.")
 MESSAGING_OPERATION_NAME = _standard(

@@ -41,6 +41,7 @@ SIGNALS = (
     "cache",
     "http",
     "jobs",
+    "graphql",
     "dependencies",
     "process",
     "loads",
@@ -210,6 +211,7 @@ def _subjects(runtime: Runtime) -> dict[str, Callable[[], Any]]:
     from otel_toolbar.signals import (
         cache,
         dependencies,
+        graphql,
         http,
         jobs,
         logs,
@@ -234,6 +236,7 @@ def _subjects(runtime: Runtime) -> dict[str, Callable[[], Any]]:
         "logs": logs.install,
         "cache": cache.install,
         "http": http.install,
+        "graphql": graphql.install,
         "dependencies": dependencies.install,
         "jobs": partial(jobs.install, options, servers.flush_in_thread),
     }
@@ -241,9 +244,9 @@ def _subjects(runtime: Runtime) -> dict[str, Callable[[], Any]]:
 
 def _hook_out() -> None:
     """Take out what would emit spans of its own. The other hooks look at `enabled`, or only pass on."""
-    from otel_toolbar.signals import cache, http, jobs, logs, queries, tasks, templates
+    from otel_toolbar.signals import cache, graphql, http, jobs, logs, queries, tasks, templates
 
-    for subject in (cache, http, jobs, queries, queries.loads, logs, tasks, templates):
+    for subject in (cache, graphql, http, jobs, queries, queries.loads, logs, tasks, templates):
         subject.uninstall()
 
 

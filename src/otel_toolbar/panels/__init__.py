@@ -39,6 +39,7 @@ BUILTIN = (
     "errors",
     "cache",
     "jobs",
+    "graphql",
     "http",
     "dependencies",
     "openapi",

@@ -33,10 +33,10 @@ _MAX_STACKS, _MAX_FILES = 2048, 8192
 
 _FRAMEWORKS = words(
     """_pytest advanced_alchemy aiocache aiohttp aiomysql aiosqlite anyio asgiref asyncmy asyncpg
-    channels click databases django fastapi flask granian greenlet gunicorn httpcore httpx hypercorn
-    jinja2 litestar litestar_saq logfire opentelemetry otel_toolbar pluggy psycopg psycopg2 pymysql pytest
-    pytest_asyncio quart redis requests saq sqlalchemy sqlmodel starlette strawberry trio urllib3
-    uvicorn uvloop werkzeug wrapt"""
+    channels click databases django fastapi flask granian graphql greenlet gunicorn httpcore httpx
+    hypercorn jinja2 litestar litestar_saq logfire opentelemetry otel_toolbar pluggy psycopg psycopg2
+    pymysql pytest pytest_asyncio quart redis requests saq sqlalchemy sqlmodel starlette strawberry trio
+    urllib3 uvicorn uvloop werkzeug wrapt"""
 )
 """Installed packages that are never where a developer looks for a query's origin."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -37,8 +37,14 @@ def type_name(kind: type[BaseException]) -> str:
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
-def record(span: Span, error: BaseException, *, handled: bool = False) -> None:
-    """Add an exception to a span as an event.
+def record(
+    span: Span,
+    error: BaseException,
+    *,
+    handled: bool = False,
+    also: Mapping[str, Any] | None = None,
+) -> None:
+    """Add an exception to a span as an event, with attributes that are `also` known of it.
 
     One that is handled is a part of the app's ordinary work and may come with every request: of its
     traceback only the app's own frames are written, without their source.
@@ -46,14 +52,14 @@ def record(span: Span, error: BaseException, *, handled: bool = False) -> None:
     facts = described(error, _short(error) if handled else None)
     if handled:
         facts[semconv.EXCEPTION_HANDLED] = True
-    span.add_event(semconv.EXCEPTION_EVENT, facts)
+    span.add_event(semconv.EXCEPTION_EVENT, facts | dict(also or {}))
 
 
 def described(error: BaseException, stacktrace: str | None = None) -> dict[str, Any]:
     """The attributes of an exception; `stacktrace` is its traceback where it is known already."""
     facts: dict[str, Any] = {
         semconv.EXCEPTION_TYPE: type_name(type(error)),
-        semconv.EXCEPTION_MESSAGE: masking.text(_said(error)),
+        semconv.EXCEPTION_MESSAGE: masking.text(message(error)),
         semconv.EXCEPTION_STACKTRACE: masking.text(
             stacktrace or "".join(traceback.format_exception(error))
         ),
@@ -63,7 +69,8 @@ def described(error: BaseException, stacktrace: str | None = None) -> dict[str, 
     return facts
 
 
-def _said(error: BaseException) -> str:
+def message(error: BaseException) -> str:
+    """Its text; a word where that cannot be had."""
     try:
         return str(error)
     except Exception:  # code of others
@@ -75,7 +82,7 @@ def _short(error: BaseException) -> str:
         f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}'
         for frame, line in _own_frames(error.__traceback__)
     ]
-    said = _said(error)
+    said = message(error)
     last = type_name(type(error)) + (f": {said}" if said else "")
     return "\n".join(["Traceback (most recent call last):", *lines, last])
 

@@ -1,0 +1,101 @@
+"""A field that the app resolves itself, at one place of an operation's result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.trace import Span
+
+from otel_toolbar import semconv
+
+_MAX_DEPTH = 100
+Place = tuple[str, ...]
+"""Type that has the field, and the path without list indexes, innermost first."""
+
+
+class Field:
+    """What all calls of a resolver at one place have in common, and how many there were."""
+
+    __slots__ = (
+        "_definition", "_type", "calls", "last", "more", "name", "nanoseconds", "parent", "rest",
+    )  # fmt: skip
+
+    def __init__(self, info: Any) -> None:
+        self.name: str = info.field_name
+        self.parent: str = info.parent_type.name
+        self._type = info.return_type
+        self._definition = info.parent_type.fields.get(self.name)
+        self.calls = 0
+        self.rest: Span | None = None
+        """For the calls beyond those that have a span of their own."""
+        self.more = 0
+        self.nanoseconds = 0
+        self.last = 0
+        """Their number, time, and when the last one ended."""
+
+    @property
+    def title(self) -> str:
+        return f"resolve {self.parent}.{self.name}"
+
+    def facts(self) -> dict[str, Any]:
+        """The attributes that all calls have in common."""
+        facts: dict[str, Any] = {
+            semconv.GRAPHQL_FIELD_NAME: self.name,
+            semconv.GRAPHQL_PARENT_NAME: self.parent,
+            semconv.GRAPHQL_FIELD_TYPE: str(self._type),
+        }
+        function = _function(self._definition)
+        code = getattr(function, "__code__", None)
+        if code is not None:
+            facts[semconv.CODE_FUNCTION_NAME] = f"{function.__module__}.{function.__qualname__}"
+            facts[semconv.CODE_FILE_PATH] = code.co_filename
+            facts[semconv.CODE_LINE_NUMBER] = code.co_firstlineno
+        return facts
+
+    def end_rest(self) -> None:
+        """Sum up the calls that have no span of their own."""
+        if self.rest is not None:
+            self.rest.set_attribute(semconv.GRAPHQL_RESOLVER_COUNT, self.more)
+            self.rest.set_attribute(semconv.GRAPHQL_RESOLVER_DURATION, self.nanoseconds / 1e9)
+            self.rest.end(self.last or None)
+
+
+def _function(definition: Any) -> Any:
+    """The app's function behind a field of the schema; None where it is not known."""
+    known: dict[str, Any] = getattr(definition, "extensions", None) or {}
+    resolver = getattr(known.get("strawberry-definition"), "base_resolver", None)
+    return getattr(resolver, "wrapped_func", None)
+
+
+def place(info: Any) -> Place:
+    """Where in the result, for all items of a list the same."""
+    path = info.path
+    keys: list[str] = [info.parent_type.name]
+    while path is not None and len(keys) < _MAX_DEPTH:
+        key = path.key
+        if type(key) is not int:
+            keys.append(key)
+        path = path.prev
+    return tuple(keys)
+
+
+def path_text(path: Any, *, collapsed: bool = False) -> str:
+    """`orders.3.customer`; collapsed `orders.*.customer`."""
+    keys: list[str] = []
+    while path is not None and len(keys) < 2 * _MAX_DEPTH:
+        keys.append("*" if collapsed and isinstance(path.key, int) else str(path.key))
+        path = path.prev
+    return ".".join(reversed(keys))
+
+
+def is_resolved_by_app(info: Any) -> bool:
+    """False for what Strawberry or GraphQL itself resolves: attributes, introspection, an event's value."""
+    definition = info.parent_type.fields.get(info.field_name)
+    if definition is None or info.parent_type.name.startswith("__"):
+        return False
+    function = definition.resolve
+    if function is None or getattr(function, "_is_default", False):
+        return False
+    if _function(definition) is None and info.field_name.startswith("_"):
+        return False
+    return info.path.prev is not None or info.operation.operation.value != "subscription"
