@@ -106,7 +106,20 @@ def _is_alone(trace: Trace, span: Span) -> bool:
         reading.failed(span)
         and not any(reading.failed(child) for child in trace.children.get(span.span_id, ()))
         and not any(_has_exception(above) for above in trace.ancestors(span))
+        and not _is_told_below(trace, span)
     )
+
+
+def _is_told_below(trace: Trace, span: Span) -> bool:
+    """True when a span somewhere below failed by the same kind of error, as a resolver in a task."""
+    kind = reading.text(span, semconv.ERROR_TYPE)
+    pending = list(trace.children.get(span.span_id, ())) if kind else []
+    while pending:
+        below = pending.pop()
+        if reading.failed(below) and reading.text(below, semconv.ERROR_TYPE) == kind:
+            return True
+        pending += trace.children.get(below.span_id, ())
+    return False
 
 
 def _innermost(trace: Trace, span: Span) -> Span:

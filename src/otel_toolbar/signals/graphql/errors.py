@@ -16,18 +16,16 @@ from . import document
 MOST = 20
 """Errors of an operation that are written down; all are counted."""
 
-_INVALID = re.compile(
-    r"""(?P<said>Variable\ ['"]\$(?P<name>\w+)['"]\ got\ invalid\ value\ )
-    (?P<rest>.*?(?:\ at\ ['"](?P<at>[^'"]+)['"])?;.*)""",
-    re.VERBOSE | re.DOTALL,
-)
-"""What graphql-core says of a variable; the rest holds its value."""
+_INVALID = re.compile(r"""(Variable ['"]\$(\w+)['"] (?:got|has) invalid value)(.*)""", re.DOTALL)
+"""What graphql-core says of a variable; the rest holds its value, and where in it."""
+_AT = re.compile(r""" at ['"]?([\w.\[\]]+)""")
 
 
-def put(span: Span, error: BaseException) -> None:
-    """Mark a span as failed by an error."""
-    span.set_attribute(semconv.ERROR_TYPE, exceptions.type_name(type(error)))
-    span.set_status(StatusCode.ERROR, _message(error, ""))
+def put(span: Span, error: BaseException, source: str = "") -> None:
+    """Mark a span as failed by an error; `source` is the document where that may be quoted."""
+    raised: BaseException = getattr(error, "original_error", None) or error
+    span.set_attribute(semconv.ERROR_TYPE, exceptions.type_name(type(raised)))
+    span.set_status(StatusCode.ERROR, _message(error, source))
 
 
 def record(span: Span, error: Any, source: str) -> None:
@@ -39,7 +37,7 @@ def record(span: Span, error: Any, source: str) -> None:
         return
     facts = {
         semconv.EXCEPTION_TYPE: exceptions.type_name(type(raised)),
-        semconv.EXCEPTION_MESSAGE: _message(raised, source),
+        semconv.EXCEPTION_MESSAGE: _message(error, source),
         semconv.EXCEPTION_HANDLED: True,
     }
     span.add_event(semconv.EXCEPTION_EVENT, facts | path)
@@ -68,9 +66,9 @@ def _message(error: BaseException, source: str) -> str:
 
 
 def _without_value(found: re.Match[str]) -> str:
-    names = [found["name"], *re.split(r"[.\[\]$]", found["at"] or "")]
-    secret = any(masking.is_secret(name) for name in names if name)
-    return found["said"] + MASK if secret else found[0]
+    said, name, rest = found.groups()
+    names = [name, *(word for at in _AT.findall(rest) for word in re.split(r"[.\[\]]", at))]
+    return f"{said} {MASK}" if any(map(masking.is_secret, names)) else found[0]
 
 
 def _path(error: Any) -> str:

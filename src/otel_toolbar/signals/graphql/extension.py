@@ -11,14 +11,20 @@ from strawberry.extensions import SchemaExtension
 
 from . import operation, resolver
 
+_TELLS_RESULTS = hasattr(SchemaExtension, "on_stream_result")
+"""This version tells of each result of a subscription."""
+
 _given: ContextVar[Any] = ContextVar("otel_toolbar_graphql_context", default=None)
 
 
 class ToolbarExtension(SchemaExtension):
     """What belongs to one operation stands in the context, not here: see `operation`."""
 
+    def __init__(self) -> None:
+        """Old versions want the operation here, and set it once more."""
+
     def on_operation(self) -> Generator[None, None, None]:
-        watched = operation.begin(self.execution_context)
+        watched = operation.begin(getattr(self, "execution_context", None))
         if watched is None:
             yield
             return
@@ -33,6 +39,8 @@ class ToolbarExtension(SchemaExtension):
     def on_parse(self) -> Generator[None, None, None]:
         watched = operation.current()
         begun = operation.clock()
+        if watched is not None:
+            watched.begun = True
         yield
         if watched is not None:
             watched.parsed(begun)
@@ -48,7 +56,7 @@ class ToolbarExtension(SchemaExtension):
         watched = operation.current()
         yield
         if watched is not None:
-            watched.executed()
+            watched.executed(tells_results=_TELLS_RESULTS)
 
     def on_stream_result(self, result: Any) -> Generator[None, None, None]:
         """A result of a subscription is about to be sent; whoever sends it is not within it."""
@@ -61,6 +69,14 @@ class ToolbarExtension(SchemaExtension):
             yield
         finally:
             watched.resume()
+
+    def get_results(self) -> dict[str, Any]:
+        """Nothing for the result. An operation that another extension has kept from beginning is over:
+        Strawberry closes the hooks that were open by then not before they are collected."""
+        watched = operation.current()
+        if watched is not None and not watched.begun:
+            watched.end()
+        return {}
 
     def resolve(
         self, _next: Callable[..., Any], root: Any, info: Any, *args: Any, **kwargs: Any

@@ -90,12 +90,9 @@ def path_text(path: Any, *, collapsed: bool = False) -> str:
 
 def is_resolved_by_app(info: Any) -> bool:
     """False for what Strawberry or GraphQL itself resolves: attributes, introspection, an event's value."""
-    definition = info.parent_type.fields.get(info.field_name)
-    if definition is None or info.parent_type.name.startswith("__"):
-        return False
-    function = definition.resolve
+    function = getattr(info.parent_type.fields.get(info.field_name), "resolve", None)
     if function is None or getattr(function, "_is_default", False):
         return False
-    if _function(definition) is None and info.field_name.startswith("_"):
+    if info.parent_type.name.startswith("__") or info.field_name.startswith("__"):
         return False
     return info.path.prev is not None or info.operation.operation.value != "subscription"

@@ -43,7 +43,11 @@ def watched() -> bool:
 
 def current() -> Operation | None:
     """The operation that runs here."""
-    return cast("Operation | None", otel_context.get_value(_KEY))
+    try:
+        return cast("Operation | None", otel_context.get_value(_KEY))
+    except Exception:
+        guard.failed("GraphQL operation of the context")
+        return None
 
 
 def begin(given: Any) -> Operation | None:
@@ -69,8 +73,8 @@ class Operation:
     """See the module. `fields` are the places of the result that the app's resolvers have filled."""
 
     __slots__ = (
-        "_before", "_collected", "_count", "_given", "_ours", "_results", "calls", "fields", "own_spans",
-        "recorded", "span",
+        "_before", "_collected", "_count", "_given", "_ours", "_results", "begun", "calls", "fields",
+        "own_spans", "recorded", "span",
     )  # fmt: skip
 
     def __init__(self, given: Any) -> None:
@@ -85,6 +89,8 @@ class Operation:
         self._count = 0
         self._collected: Sequence[Any] = ()
         self._results = 0
+        self.begun = False
+        """Every extension's hook around the operation has been entered."""
         self._put_variables(given.variables)
         self._before: Context = otel_context.get_current()
         self._ours: Context | None = None
@@ -140,10 +146,16 @@ class Operation:
         except Exception:
             guard.failed("validation of a GraphQL document")
 
-    def executed(self) -> None:
-        """The resolvers have run; an extension of the app may rewrite their errors later."""
+    def executed(self, *, tells_results: bool) -> None:
+        """The resolvers have run; an extension of the app may rewrite their errors later.
+
+        Of a subscription the results are still to come. Where we are not told of them, whoever takes
+        them would stay within the operation: so nothing is, from here on.
+        """
         try:
             self._take(getattr(self._given.result, "errors", None))
+            if not tells_results and self._given.operation_type.value == "subscription":
+                self._leave()
         except Exception:
             guard.failed("result of a GraphQL operation")
 
@@ -157,17 +169,17 @@ class Operation:
             guard.failed("error of a GraphQL operation")
 
     def end(self) -> None:
-        """It is over, however."""
-        try:
-            self._leave()
-            self._end_rests()
-            self._sum_up()
-        except Exception:
-            guard.failed("end of a GraphQL operation")
+        """It is over, however. Only the first call counts."""
+        if self._given is None:
+            return
+        for step in (self._leave, self._end_rests, self._sum_up, self.span.end):
+            try:
+                step()
+            except Exception:
+                guard.failed("end of a GraphQL operation")
         self._given = None  # the app's: not to be kept longer
         self._collected = ()
         self.recorded.clear()
-        self.span.end()
 
     def _sum_up(self) -> None:
         if not self._count:
@@ -222,7 +234,7 @@ class Operation:
             original = getattr(error, "original_error", None) or error
             if not any(each is original or each is error for each in self.recorded):
                 self.put_error(error)
-        errors.put(self.span, getattr(found[0], "original_error", None) or found[0])
+        errors.put(self.span, found[0], self._given.query or "")
 
     def put_error(self, error: Any) -> None:
         """Write an error down on the operation itself."""
