@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from types import CoroutineType
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -55,10 +55,12 @@ def run_sync(
         made.fail(error)
         made.end()
         raise
-    if type(result) is CoroutineType:
+    # Nothing else is asked: a lazy proxy would answer with a query.
+    kind = cast("type[Any]", type(result))
+    if kind is CoroutineType:
         made.leave()
         return _awaited(made, result)
-    if hasattr(type(result), _FUTURE):  # `isfuture` asks lazy proxies for their class
+    if hasattr(kind, _FUTURE):
         made.leave()
         return made.ends_with(result)
     made.end()
