@@ -31,7 +31,8 @@ def at(trace_id: str, panel: str, **more: str) -> str:
 def test_every_panel_is_accessible(
     opened: Any, violations: Any, panel: str, width: int, theme: str
 ) -> None:
-    for name in ("orders", "checkout", "job", "websocket", "clients"):
+    names = ["orders", "checkout", "job", "websocket", "clients"]
+    for name in (*names, "graphql") if panel == "graphql" else names:
         page = opened(at(recorded.load(name).trace_id, panel), theme, width)
         if panel == "trace":
             expect(page.get_by_role("treegrid")).to_be_visible()
@@ -329,9 +330,20 @@ def test_queries_without_javascript(opened: Any) -> None:
 
 @pytest.mark.parametrize("width", [1280, 400, 320])
 def test_nothing_sticks_out(opened: Any, width: int) -> None:
-    for path in ("/_toolbar/", *(at(CHECKOUT, panel) for panel in panels.BUILTIN)):
+    full = at(recorded.load("graphql").trace_id, "graphql")
+    for path in ("/_toolbar/", full, *(at(CHECKOUT, panel) for panel in panels.BUILTIN)):
         page = opened(path, "light", width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_a_graphql_resolver_leads_to_its_slowest_call(opened: Any) -> None:
+    page = opened(at(recorded.load("graphql").trace_id, "graphql"))
+    expect(page.get_by_role("heading", name="Resolved one by one")).to_be_visible()
+    page.get_by_role("link", name="orders.*.customer.name").focus()
+    page.keyboard.press("Enter")
+    details = page.get_by_role("complementary", name="Span details")
+    expect(details).to_contain_text("resolve Customer.name")
+    expect(details).to_contain_text("graphql.field.path")
 
 
 def test_without_javascript(opened: Any) -> None:
