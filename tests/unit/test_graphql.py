@@ -7,7 +7,7 @@ import gc
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import pytest
 import strawberry
@@ -892,6 +892,37 @@ async def test_the_apps_extensions_are_as_they_were(signals: Telemetry) -> None:
     assert (result.data, result.extensions) == (without.data, without.extensions)
     assert seen == expected
     assert of.extensions == (Outer, Inner)
+
+
+@strawberry.type
+class Named:
+    @strawberry.field
+    async def apart(
+        self,
+        a: Annotated[int, strawberry.argument(name="root")],
+        b: Annotated[int, strawberry.argument(name="real")],
+        c: Annotated[int, strawberry.argument(name="made")],
+        d: Annotated[int, strawberry.argument(name="_next")],
+        e: Annotated[int, strawberry.argument(name="args")],
+    ) -> list[int]:
+        return [a, b, c, d, e]
+
+    @strawberry.field
+    def together(
+        self,
+        a: Annotated[int, strawberry.argument(name="root")],
+        b: Annotated[int, strawberry.argument(name="self")],
+        c: Annotated[int, strawberry.argument(name="made")],
+    ) -> list[int]:
+        return [a, b, c]
+
+
+async def test_arguments_that_are_named_as_ours(signals: Telemetry) -> None:
+    asked = "{ apart(root: 1, real: 2, made: 3, _next: 4, args: 5) together(root: 1, self: 2, made: 3) }"
+    with in_request(signals):
+        result = await execute(asked, of=strawberry.Schema(Named))
+    assert (result.errors, result.data) == (None, {"apart": [1, 2, 3, 4, 5], "together": [1, 2, 3]})
+    assert facts(signals)["graphql.resolvers.count"] == 2
 
 
 async def test_strawberrys_own_tracing(signals: Telemetry) -> None:

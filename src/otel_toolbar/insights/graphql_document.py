@@ -75,10 +75,14 @@ class Complexity(NamedTuple):
     aliases: int
 
 
-@lru_cache(maxsize=128)
 def read(document: str) -> tuple[Definition, ...]:
     """The definitions of a document in their order; none of one that is too long."""
-    return tuple(_Reader(document).definitions) if len(document) <= MAX_LENGTH else ()
+    return _read(document) if len(document) <= MAX_LENGTH else ()
+
+
+@lru_cache(maxsize=64)
+def _read(document: str) -> tuple[Definition, ...]:
+    return tuple(_Reader(document).definitions)
 
 
 def operation(document: str, name: str = "") -> Definition | None:

@@ -21,7 +21,7 @@ _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 
 def described(document: str, name: str) -> dict[str, Any]:
     """The attributes of a document, of which the operation of that name runs."""
-    facts: dict[str, Any] = {semconv.GRAPHQL_DOCUMENT: masked(document)}
+    facts: dict[str, Any] = {semconv.GRAPHQL_DOCUMENT: masked(document[: LONGEST + _AHEAD])}
     found = graphql_document.complexity(document, name)
     if found is not None:
         facts[semconv.GRAPHQL_DEPTH] = found.depth
@@ -30,12 +30,10 @@ def described(document: str, name: str) -> dict[str, Any]:
     return facts
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=64)
 def masked(document: str) -> str:
     """The document with `***` for what is given to a secret name, or looks like a secret."""
-    shown = "".join(
-        _shown(token, secret) for token, secret in _literals(document[: LONGEST + _AHEAD])
-    )
+    shown = "".join(_shown(token, secret) for token, secret in _literals(document))
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
 
 

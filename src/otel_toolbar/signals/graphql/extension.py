@@ -79,8 +79,9 @@ class ToolbarExtension(SchemaExtension):
         return {}
 
     def resolve(
-        self, _next: Callable[..., Any], root: Any, info: Any, *args: Any, **kwargs: Any
+        self, _next: Callable[..., Any], root: Any, info: Any, /, *args: Any, **kwargs: Any
     ) -> Any:
+        # Names before the slash are taken from nobody: a field may have an argument `root`.
         call = None if getattr(_next, "_is_default", False) else resolver.call(info)
         if call is None:
             return _next(root, info, *args, **kwargs)

@@ -74,7 +74,7 @@ class Operation:
 
     __slots__ = (
         "_before", "_collected", "_count", "_given", "_ours", "_results", "begun", "calls", "fields",
-        "own_spans", "recorded", "span",
+        "own_errors", "own_spans", "recorded", "span",
     )  # fmt: skip
 
     def __init__(self, given: Any) -> None:
@@ -84,8 +84,10 @@ class Operation:
         self.fields: dict[Place, Field] = {}
         self.calls = 0
         self.own_spans = 0
+        self.own_errors = 0
+        """Written down on the operation's own span."""
         self.recorded: list[BaseException] = []
-        """Errors that stand on a span already."""
+        """Errors that stand on a span already; of a subscription, those of one result."""
         self._count = 0
         self._collected: Sequence[Any] = ()
         self._results = 0
@@ -127,6 +129,7 @@ class Operation:
             self._end_rests()
             self.own_spans = 0
             self.fields.clear()
+            self.recorded.clear()
         except Exception:
             guard.failed("result of a GraphQL subscription")
 
@@ -238,6 +241,7 @@ class Operation:
 
     def put_error(self, error: Any) -> None:
         """Write an error down on the operation itself."""
-        if len(self.recorded) < errors.MOST:
+        if len(self.recorded) < errors.MOST and self.own_errors < errors.MOST:
+            self.own_errors += 1
             self.recorded.append(getattr(error, "original_error", None) or error)
             errors.record(self.span, error, self._given.query or "")

@@ -45,7 +45,7 @@ def call(info: Any) -> Call | None:
 
 
 def run_sync(
-    made: Call, real: Callable[..., Any], root: Any, info: Any, *args: Any, **kwargs: Any
+    made: Call, real: Callable[..., Any], root: Any, info: Any, /, *args: Any, **kwargs: Any
 ) -> Any:
     """Call a resolver that is a plain function. What it gives may have to be awaited."""
     made.begin()
@@ -68,7 +68,7 @@ def run_sync(
 
 
 async def run(
-    made: Call, real: Callable[..., Any], root: Any, info: Any, *args: Any, **kwargs: Any
+    made: Call, real: Callable[..., Any], root: Any, info: Any, /, *args: Any, **kwargs: Any
 ) -> Any:
     """Likewise one that is a coroutine function: it begins when it is awaited."""
     made.begin()
