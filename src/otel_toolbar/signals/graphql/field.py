@@ -16,15 +16,12 @@ Place = tuple[str, ...]
 class Field:
     """What all calls of a resolver at one place have in common, and how many there were."""
 
-    __slots__ = (
-        "_definition", "_type", "calls", "last", "more", "name", "nanoseconds", "parent", "rest",
-    )  # fmt: skip
+    __slots__ = ("calls", "facts", "last", "more", "nanoseconds", "rest", "title")
 
     def __init__(self, info: Any) -> None:
-        self.name: str = info.field_name
-        self.parent: str = info.parent_type.name
-        self._type = info.return_type
-        self._definition = info.parent_type.fields.get(self.name)
+        self.title = f"resolve {info.parent_type.name}.{info.field_name}"
+        self.facts = _facts(info)
+        """The attributes that all calls have in common."""
         self.calls = 0
         self.rest: Span | None = None
         """For the calls beyond those that have a span of their own."""
@@ -33,31 +30,27 @@ class Field:
         self.last = 0
         """Their number, time, and when the last one ended."""
 
-    @property
-    def title(self) -> str:
-        return f"resolve {self.parent}.{self.name}"
-
-    def facts(self) -> dict[str, Any]:
-        """The attributes that all calls have in common."""
-        facts: dict[str, Any] = {
-            semconv.GRAPHQL_FIELD_NAME: self.name,
-            semconv.GRAPHQL_PARENT_NAME: self.parent,
-            semconv.GRAPHQL_FIELD_TYPE: str(self._type),
-        }
-        function = _function(self._definition)
-        code = getattr(function, "__code__", None)
-        if code is not None:
-            facts[semconv.CODE_FUNCTION_NAME] = f"{function.__module__}.{function.__qualname__}"
-            facts[semconv.CODE_FILE_PATH] = code.co_filename
-            facts[semconv.CODE_LINE_NUMBER] = code.co_firstlineno
-        return facts
-
     def end_rest(self) -> None:
         """Sum up the calls that have no span of their own."""
         if self.rest is not None:
             self.rest.set_attribute(semconv.GRAPHQL_RESOLVER_COUNT, self.more)
             self.rest.set_attribute(semconv.GRAPHQL_RESOLVER_DURATION, self.nanoseconds / 1e9)
             self.rest.end(self.last or None)
+
+
+def _facts(info: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        semconv.GRAPHQL_FIELD_NAME: info.field_name,
+        semconv.GRAPHQL_PARENT_NAME: info.parent_type.name,
+        semconv.GRAPHQL_FIELD_TYPE: str(info.return_type),
+    }
+    function = _function(info.parent_type.fields.get(info.field_name))
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        facts[semconv.CODE_FUNCTION_NAME] = f"{function.__module__}.{function.__qualname__}"
+        facts[semconv.CODE_FILE_PATH] = code.co_filename
+        facts[semconv.CODE_LINE_NUMBER] = code.co_firstlineno
+    return facts
 
 
 def _function(definition: Any) -> Any:

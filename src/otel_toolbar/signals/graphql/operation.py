@@ -80,7 +80,7 @@ class Operation:
     def __init__(self, given: Any) -> None:
         self._given: Any = given
         """Strawberry's ExecutionContext, while it runs."""
-        self.span = spans.start_operation(spans.Asked(given.query, given.operation_name))
+        self.span = spans.start_operation(given.query, given.operation_name)
         self.fields: dict[Place, Field] = {}
         self.calls = 0
         self.own_spans = 0
@@ -103,7 +103,7 @@ class Operation:
             given = cast("Mapping[Any, Any]", variables)
             for name, value in islice(given.items(), _MAX_VARIABLES):
                 shown = masking.value(str(name), value)
-                spans.tell(self.span, semconv.GRAPHQL_VARIABLES + str(name)[:_MAX_NAME], shown)
+                self.span.set_attribute(semconv.GRAPHQL_VARIABLES + str(name)[:_MAX_NAME], shown)
 
     def resume(self) -> None:
         """Be current."""
@@ -188,18 +188,18 @@ class Operation:
         if not self._count:
             self._take(self._failures())
         span = self.span
-        spans.tell(span, semconv.GRAPHQL_RESOLVERS_COUNT, self.calls)
+        span.set_attribute(semconv.GRAPHQL_RESOLVERS_COUNT, self.calls)
         if self._results:
-            spans.tell(span, semconv.GRAPHQL_RESULTS_COUNT, self._results)
+            span.set_attribute(semconv.GRAPHQL_RESULTS_COUNT, self._results)
         if self._count:
-            spans.tell(span, semconv.GRAPHQL_ERRORS_COUNT, self._count)
+            span.set_attribute(semconv.GRAPHQL_ERRORS_COUNT, self._count)
 
     def _end_rests(self) -> None:
         for field in self.fields.values():
             field.end_rest()
 
     def _put_duration(self, key: str, begun: int) -> None:
-        spans.tell(self.span, key, (clock() - begun) / 1e9)
+        self.span.set_attribute(key, (clock() - begun) / 1e9)
 
     def _identify(self) -> None:
         """What is known once there is a parsed document."""
@@ -209,15 +209,15 @@ class Operation:
             return
         name = given.operation_name
         if name:
-            spans.tell(self.span, semconv.GRAPHQL_OPERATION_NAME, masking.clean(name)[:_MAX_NAME])
+            self.span.set_attribute(semconv.GRAPHQL_OPERATION_NAME, masking.clean(name)[:_MAX_NAME])
         if not given.query and parsed.loc is not None:  # the app knows documents by a number
             for key, value in document.described(parsed.loc.source.body, name or "").items():
-                spans.tell(self.span, key, value)
+                self.span.set_attribute(key, value)
         try:
             kind = given.operation_type.value
         except Exception:  # no operation of the name that was asked for: Strawberry says so itself
             return
-        spans.tell(self.span, semconv.GRAPHQL_OPERATION_TYPE, kind)
+        self.span.set_attribute(semconv.GRAPHQL_OPERATION_TYPE, kind)
         self.span.update_name(kind)
 
     # Errors.
