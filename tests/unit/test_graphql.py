@@ -21,6 +21,7 @@ from opentelemetry.trace import SpanKind
 from sqlalchemy import create_engine, text
 from starlette.applications import Starlette
 from starlette.routing import Route
+from strawberry import relay
 from strawberry.asgi import GraphQL
 from strawberry.dataloader import DataLoader
 from strawberry.extensions import MaskErrors, SchemaExtension
@@ -629,6 +630,51 @@ async def test_introspection_has_no_resolvers(signals: Telemetry) -> None:
     assert result.errors is None
     assert [span["name"] for span in shown(signals)] == ["query"]
     assert facts(signals)["graphql.resolvers.count"] == 0
+
+
+@strawberry.type
+class Fruit(relay.Node):
+    id: relay.NodeID[int]
+
+    @classmethod
+    def resolve_nodes(cls, *, info: Any, node_ids: Any, required: bool = False) -> Any:
+        return [cls(id=int(each)) for each in node_ids]
+
+
+@strawberry.federation.type(keys=["id"])
+class Product:
+    id: strawberry.ID
+
+    @classmethod
+    def resolve_reference(cls, id: strawberry.ID) -> Product:  # noqa: A002 - a key of the type
+        return cls(id=id)
+
+
+@strawberry.type
+class Shop:
+    node: relay.Node = relay.node()
+
+    @relay.connection(relay.ListConnection[Fruit])
+    def fruits(self) -> list[Fruit]:
+        return [Fruit(id=number) for number in range(3)]
+
+    @strawberry.field
+    def product(self) -> Product | None:
+        return None
+
+
+async def test_relay_and_federation(signals: Telemetry) -> None:
+    """Strawberry's own functions stand for the app's at the root; the ids of nodes are attributes."""
+    of = strawberry.federation.Schema(Shop, types=[Fruit])
+    asked = """{
+        _entities(representations: [{__typename: "Product", id: "7"}]) { ... on Product { id } }
+        fruits(first: 2) { edges { node { id } } pageInfo { hasNextPage } }
+        node(id: "RnJ1aXQ6MQ==") { id }
+    }"""
+    with in_request(signals):
+        result = await execute(asked, of=of)
+    assert result.errors is None
+    assert [path for _, _, path in tree(signals) if path] == ["_entities", "fruits", "node"]
 
 
 # Several at once.

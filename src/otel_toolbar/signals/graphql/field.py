@@ -83,9 +83,13 @@ def path_text(path: Any, *, collapsed: bool = False) -> str:
 
 def is_resolved_by_app(info: Any) -> bool:
     """False for what Strawberry or GraphQL itself resolves: attributes, introspection, an event's value."""
-    function = getattr(info.parent_type.fields.get(info.field_name), "resolve", None)
+    definition = info.parent_type.fields.get(info.field_name)
+    function = getattr(definition, "resolve", None)
     if function is None or getattr(function, "_is_default", False):
         return False
     if info.parent_type.name.startswith("__") or info.field_name.startswith("__"):
         return False
-    return info.path.prev is not None or info.operation.operation.value != "subscription"
+    if info.path.prev is None:
+        return info.operation.operation.value != "subscription"
+    # Below the root, Strawberry's own functions only read attributes: the ids of nodes.
+    return not str(getattr(_function(definition), "__module__", "")).startswith("strawberry.")
