@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+BENCH := $(VENV)-bench
 PORT ?= 8000
 ANYIO := 4.16.0
 
-.PHONY: demo test test-fast test-versions test-asyncio check format docs bench clean
+.PHONY: demo test test-fast test-versions test-asyncio check format docs bench bench-gate clean
 
 demo: $(VENV)/.demo  ## Run the example shop with the toolbar and print its URL
 	@$(BIN)/python examples/demo.py --port $(PORT)
@@ -43,11 +44,14 @@ format: $(VENV)/.check
 docs: $(VENV)/.test  ## Write the generated pages anew
 	$(BIN)/python docs/generate.py
 
-bench: $(VENV)/.bench  ## Cost against the bare app and stock OpenTelemetry, interleaved
-	$(BIN)/python bench/run.py $(ARGS)
+bench: $(BENCH)/.bench $(BENCH)-fastapi/.bench  ## Cost beside the bare app and others; writes docs/performance.md
+	$(BENCH)/bin/python bench/run.py --peers $(BENCH)-fastapi/bin/python $(ARGS)
+
+bench-gate: $(VENV)/.test  ## Fail when watching costs half as much again as it did
+	$(BIN)/python bench/gate.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .coverage .coverage.* .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH) $(BENCH)-fastapi build dist .coverage .coverage.* .pytest_cache .ruff_cache
 
 # A mark of its own, so that a set-up that was interrupted is begun anew.
 $(VENV)/.pip:
@@ -69,6 +73,15 @@ $(VENV)/.check: pyproject.toml | $(VENV)/.pip
 	$(BIN)/python -m pip install --quiet --editable . --group check
 	@touch $@ $(VENV)/.test $(VENV)/.demo
 
-$(VENV)/.bench: pyproject.toml | $(VENV)/.pip
-	$(BIN)/python -m pip install --quiet --editable . --group bench
+# What we are compared with stays out of the tests' environment; two of them cannot share one.
+$(BENCH)/.bench: pyproject.toml | $(VENV)/.pip
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BENCH)/bin/python -m pip install --quiet --editable . --group bench
+	@touch $@
+
+$(BENCH)-fastapi/.bench: pyproject.toml | $(VENV)/.pip
+	$(PYTHON) -m venv $(BENCH)-fastapi
+	$(BENCH)-fastapi/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BENCH)-fastapi/bin/python -m pip install --quiet --group bench-fastapi
 	@touch $@

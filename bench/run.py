@@ -1,93 +1,216 @@
-"""Runs all variants interleaved and prints a table. See README.md."""
+"""Runs the bench and writes the page docs/performance.md. See README.md.
+
+run.py                          all of it
+run.py --rounds 1 --only a,c    some workloads or parts; prints, and writes no page
+run.py --report                 the page again, from the last results of a full run
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import platform
-import statistics
 import subprocess
 import sys
-from importlib.metadata import version
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-import apps
+import floors
+import load
+import measure
+import report
 import startup
-from variants import VARIANTS
+from variants import SIGNALS, VARIANTS
+from workloads import COMPARED
 
-COUNTS = {"json": 2000, "page-1": 500, "page-50": 40}
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).parent / "results"
+FULL = RESULTS / "full.json"
+PARTS = ("signals", "load", "startup", "memory", "floors")
+"""What can be named beside the letters of workloads."""
 
+REMEMBERED = "fastapi + otel-toolbar"
+COUNTS = (1_000, 10_000, 100_000)
+"""Requests after which memory is looked at."""
 
-class Worker:
-    def __init__(self, variant: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "worker.py", variant],
-            cwd=HERE,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        if self._answer() != "ready":
-            raise SystemExit(f"{variant} did not start")
-
-    def measure(self, workload: str, count: int) -> float:
-        """Median ns of an exchange."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{workload} {count}\n")
-        self.process.stdin.flush()
-        return float(self._answer())
-
-    def _answer(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
+VERSIONS = """
+import importlib.metadata as m, json
+names = %r
+found = {d.metadata["Name"].lower(): d.version for d in m.distributions()}
+print(json.dumps({n: found[n] for n in names if n in found}))
+"""
+NAMED = (
+    "otel-toolbar", "opentelemetry-sdk", "opentelemetry-instrumentation-asgi", "starlette", "fastapi",
+    "litestar", "sqlalchemy", "aiosqlite", "jinja2", "saq", "uvicorn", "logfire", "sentry-sdk",
+    "litestar-debug-toolbar", "fastapi-debug-toolbar",
+)  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=[*apps.PATHS, "startup"])
-    arguments = parser.parse_args()
-    print(
-        f"CPython {platform.python_version()}, {platform.machine()}, "
-        + ", ".join(f"{name} {version(name)}" for name in ("opentelemetry-sdk", "fastapi"))
+    options = _options()
+    if options.report:
+        report.write_page(json.loads(FULL.read_text()))
+        return
+    only = tuple(options.only.split(",")) if options.only else (*COMPARED, *PARTS)
+    unknown = set(only) - {*COMPARED, *PARTS}
+    if unknown:
+        raise SystemExit(f"--only takes {', '.join((*COMPARED, *PARTS))}; not {unknown}")
+    pythons = {"main": sys.executable}
+    if options.peers:
+        pythons["fastapi"] = options.peers
+    RESULTS.mkdir(exist_ok=True)
+    found = run(only, options.rounds, options.seconds, pythons)
+    target = RESULTS / f"{datetime.now():%Y%m%d-%H%M%S}.json"
+    target.write_text(json.dumps(found, indent=1))
+    if options.only:
+        print(report.markdown(found))
+    else:
+        FULL.write_text(json.dumps(found, indent=1))
+        report.write_page(found)
+    print(f"raw figures: {target}", file=sys.stderr)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    workloads = [w for w in apps.PATHS if arguments.only in (None, w)]
-    if workloads:
-        exchanges(workloads, arguments.rounds)
-    if arguments.only in (None, "startup"):
-        starts(arguments.rounds)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.15, help="CPU time of one figure")
+    parser.add_argument("--only", default="", help="letters of workloads, and " + ", ".join(PARTS))
+    parser.add_argument("--peers", help="the Python that has fastapi-debug-toolbar")
+    parser.add_argument("--report", action="store_true")
+    return parser.parse_args()
 
 
-def exchanges(workloads: list[str], rounds: int) -> None:
-    workers = {variant: Worker(variant) for variant in VARIANTS}
-    print("| variant | " + " | ".join(workloads) + " |")
-    print("|---" * (len(workloads) + 1) + "|")
-    table: dict[str, list[str]] = {variant: [] for variant in VARIANTS}
-    for workload in workloads:
-        for worker in workers.values():
-            worker.measure(workload, COUNTS[workload] // 4)  # warm up
-        found = [
-            {v: w.measure(workload, COUNTS[workload]) for v, w in workers.items()}
-            for _ in range(rounds)
-        ]
-        for variant, (_, bare) in VARIANTS.items():
-            ratio = statistics.median(each[variant] / each[bare] for each in found)
-            added = statistics.median(each[variant] - each[bare] for each in found) / 1000
-            alone = statistics.median(each[variant] for each in found) / 1000
-            table[variant].append(
-                f"{alone:.0f} us" if variant == bare else f"{ratio:.2f}x (+{added:.0f} us)"
+def run(
+    only: tuple[str, ...], rounds: int, seconds: float, pythons: measure.Pythons
+) -> dict[str, Any]:
+    names, absent = measure.present(VARIANTS, pythons)
+    found: dict[str, Any] = {"about": _about(rounds, pythons), "absent": absent}
+    with measure.redis_server() as redis:
+        if redis is None:
+            absent.append("workload i: no redis-server")
+        found |= _exchanges(names, only, rounds, seconds, pythons, redis)
+        if "load" in only:
+            served = [name for name in names if " -" not in name]
+            found["load"] = _told("load", lambda: load.measure(served, pythons, redis, 2, 1.0))
+    if "startup" in only:
+        found["startup"] = _told("start-up", lambda: startup.measure(rounds))
+    if "memory" in only:
+        found["memory"] = _told("memory", lambda: _memory(pythons))
+    if "floors" in only:
+        found["floors"] = _told("floors", _floors)
+    return found
+
+
+def _exchanges(
+    names: list[str],
+    only: tuple[str, ...],
+    rounds: int,
+    seconds: float,
+    pythons: measure.Pythons,
+    redis: str | None,
+) -> dict[str, Any]:
+    """Rounds over workloads, in each of which all variants take turns."""
+    pairs = _pairs(names, only, jobs=redis is not None)
+    taken = list(dict.fromkeys(name for _, name in pairs))
+    if not taken:
+        return {}
+    with (
+        (RESULTS / "workers.log").open("w") as log,
+        measure.workers(taken, pythons, redis, log) as started,
+    ):
+        turns = measure.Rounds(started, seconds)
+        _told("warm-up", lambda: turns.warm_up(pairs))
+        spans: list[float] = []
+        for number in range(rounds):
+            _told(f"round {number + 1} of {rounds}", lambda: turns.round(pairs))
+            first = next(iter(started.values()))
+            spans.append(first.ask(do="spans", seconds=seconds))
+        found: dict[str, Any] = {"figures": turns.figures, "errors": turns.errors, "spans": spans}
+        if "f" in only:
+            found["credited"] = _told("credit", lambda: _credited(started))
+    return found
+
+
+def _pairs(names: list[str], only: tuple[str, ...], jobs: bool) -> list[tuple[str, str]]:
+    """Workload and variant, in the order in which they are run."""
+    compared = [name for name in names if " -" not in name]
+    pairs = [(workload, name) for workload in only if workload in COMPARED for name in compared]
+    for signal, (workload, _, _) in SIGNALS.items() if "signals" in only else ():
+        ours = (workload, "starlette + otel-toolbar")
+        if ours not in pairs:
+            pairs.append(ours)
+        pairs.insert(pairs.index(ours) + 1, (workload, f"{ours[1]} -{signal}"))
+    return [pair for pair in pairs if jobs or pair[0] != "i"]
+
+
+def _credited(started: dict[str, measure.Worker]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, worker in started.items():
+        if " -" in name:
+            continue
+        try:
+            found[name] = worker.ask(do="credit")
+        except measure.VariantError as error:
+            found[name] = str(error)
+    return {name: each for name, each in found.items() if each}
+
+
+def _memory(pythons: measure.Pythons) -> dict[str, float]:
+    """MiB resident after so many requests."""
+    with measure.workers([REMEMBERED], pythons) as started:
+        worker = started[REMEMBERED]
+        sizes: dict[str, float] = {}
+        done = 0
+        for count in COUNTS:
+            sizes[str(count)] = worker.ask(600, do="remember", count=count - done)
+            done = count
+        return sizes
+
+
+def _floors() -> dict[str, float]:
+    """In a process of its own on the core of the others."""
+    code = "import floors, json, worker; worker.pin(); print(json.dumps(floors.measure()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=floors.__file__.rpartition("/")[0], check=True,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def _about(rounds: int, pythons: measure.Pythons) -> dict[str, Any]:
+    return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "rounds": rounds,
+        "python": platform.python_version(),
+        "machine": _machine(),
+        "versions": {
+            venv: json.loads(
+                subprocess.run(
+                    [python, "-c", VERSIONS % (NAMED,)], check=True, capture_output=True, text=True
+                ).stdout
             )
-    for variant, row in table.items():
-        print(f"| {variant} | " + " | ".join(row) + " |")
-    for worker in workers.values():
-        worker.process.kill()
+            for venv, python in pythons.items()
+        },
+    }
 
 
-def starts(rounds: int) -> None:
-    found = startup.measure(rounds)
-    base = found["SDK, no instrumentor"]
-    for name, seconds in found.items():
-        print(f"start-up, {name}: {seconds / base:.2f} of the SDK's, {seconds - base:+.3f} s")
+def _machine() -> str:
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), "")
+    return f"{platform.machine()} {model}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def _told(what: str, do: Callable[[], Any]) -> Any:
+    start = time.monotonic()
+    found = do()
+    print(f"{what}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    return found
 
 
 if __name__ == "__main__":

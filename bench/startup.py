@@ -1,4 +1,4 @@
-"""How long a process takes until its app is loaded: plain, with the SDK alone, with the toolbar."""
+"""What a process takes until its app is loaded: plain, with the SDK alone, with the toolbar."""
 
 from __future__ import annotations
 
@@ -9,46 +9,71 @@ import sys
 import time
 from pathlib import Path
 
-LOAD = "import uvicorn; uvicorn.Config('startup:app').load()"
-INSTRUMENT = str(Path(sys.executable).parent / "opentelemetry-instrument")
-NO_EXPORT = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+LOAD = """
+import pathlib, uvicorn
+uvicorn.Config('startup:app').load()
+status = pathlib.Path('/proc/self/status')
+lines = status.read_text().splitlines() if status.exists() else []
+print(next((line.split()[1] for line in lines if line.startswith('VmHWM')), 0))
+"""
+"""Loads the app and prints the most KiB that were resident."""
 
-COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
-    "plain": ([], {}),
-    "SDK, no instrumentor": (
-        [INSTRUMENT],
-        NO_EXPORT
-        | {
-            "OTEL_PYTHON_DISTRO": "distro",
-            "OTEL_PYTHON_CONFIGURATOR": "configurator",
-            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*",
-        },
-    ),
-    "otel-toolbar": ([INSTRUMENT], {"OTEL_PYTHON_DISTRO": "otel_toolbar"}),
+COMMANDS: dict[str, dict[str, str] | None] = {
+    "plain": None,
+    "SDK, no instrumentor": {
+        "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_PYTHON_DISTRO": "distro",
+        "OTEL_PYTHON_CONFIGURATOR": "configurator",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*",
+    },
+    "otel-toolbar": {"OTEL_PYTHON_DISTRO": "otel_toolbar"},
 }
+"""What is in the environment of `opentelemetry-instrument`; None: without it."""
 
 
 async def app(scope, receive, send) -> None:
     """The least app there is."""
 
 
-def once(name: str) -> float:
-    command, environment = COMMANDS[name]
+def once(name: str, python: str) -> dict[str, float]:
+    """s until the process has ended, s of CPU time, and MiB resident at most."""
+    environment = COMMANDS[name]
+    instrument = (
+        [] if environment is None else [str(Path(python).parent / "opentelemetry-instrument")]
+    )
     start = time.perf_counter()
-    subprocess.run(
-        [*command, sys.executable, "-c", LOAD],
-        check=True,
+    process = subprocess.Popen(
+        [*instrument, python, "-c", LOAD],
         cwd=Path(__file__).parent,
-        env=os.environ | environment,
+        env={k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+        | (environment or {}),
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    return time.perf_counter() - start
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{name}: the app was not loaded")
+    return {
+        "s": time.perf_counter() - start,
+        "cpu_s": used.ru_utime + used.ru_stime,
+        "mib": int(printed.split()[-1]) / 1024,
+    }
 
 
-def measure(rounds: int) -> dict[str, float]:
-    """Median seconds of each, rounds interleaved."""
-    times: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(rounds):
+def measure(rounds: int, python: str = sys.executable) -> dict[str, dict[str, float]]:
+    """Medians of each, rounds interleaved."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in COMMANDS}
+    for number in range(rounds + 1):
         for name in COMMANDS:
-            times[name].append(once(name))
-    return {name: statistics.median(each) for name, each in times.items()}
+            figures = once(name, python)
+            if number:  # the first reads files that nobody has read yet
+                found[name].append(figures)
+    return {
+        name: {key: statistics.median(each[key] for each in figures) for key in figures[0]}
+        for name, figures in found.items()
+    }
