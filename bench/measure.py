@@ -135,8 +135,10 @@ def _has(python: str, package: str) -> bool:
 def workers(
     names: Iterable[str], pythons: Pythons, redis: str | None = None, log: Any = None
 ) -> Iterator[dict[str, Worker]]:
-    started = {name: Worker(name, pythons, redis, log) for name in names}
+    started: dict[str, Worker] = {}
     try:
+        for name in names:
+            started[name] = Worker(name, pythons, redis, log)
         for worker in started.values():
             worker.await_ready()
         yield started

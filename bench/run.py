@@ -60,7 +60,7 @@ def main() -> None:
         raise SystemExit(f"--only takes {', '.join((*COMPARED, *PARTS))}; not {unknown}")
     pythons = {"main": sys.executable}
     if options.peers:
-        pythons["fastapi"] = options.peers
+        pythons["fastapi"] = str(Path(options.peers).absolute())
     RESULTS.mkdir(exist_ok=True)
     found = run(only, options.rounds, options.seconds, pythons)
     target = RESULTS / f"{datetime.now():%Y%m%d-%H%M%S}.json"
