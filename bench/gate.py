@@ -73,6 +73,7 @@ def judge(rounds: int, workloads: list[str], limits: dict[str, float]) -> list[s
 
 
 def main() -> None:
+    measure.end_on_signal()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

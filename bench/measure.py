@@ -6,9 +6,11 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -226,6 +228,11 @@ def _await_port(port: int) -> None:
                 return
         time.sleep(0.05)
     raise SystemExit(f"nothing listens on port {port}")
+
+
+def end_on_signal() -> None:
+    """Let what was started be stopped when this process is told to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def aside(process: int = 0) -> None:

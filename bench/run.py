@@ -22,8 +22,8 @@ from typing import Any
 import floors
 import load
 import measure
-import report
 import startup
+import tables
 from variants import SIGNALS, VARIANTS
 from workloads import COMPARED
 
@@ -50,9 +50,10 @@ NAMED = (
 
 
 def main() -> None:
+    measure.end_on_signal()
     options = _options()
     if options.report:
-        report.write_page(json.loads(FULL.read_text()))
+        tables.write_page(json.loads(FULL.read_text()))
         return
     only = tuple(options.only.split(",")) if options.only else (*COMPARED, *PARTS)
     unknown = set(only) - {*COMPARED, *PARTS}
@@ -66,10 +67,10 @@ def main() -> None:
     target = RESULTS / f"{datetime.now():%Y%m%d-%H%M%S}.json"
     target.write_text(json.dumps(found, indent=1))
     if options.only:
-        print(report.markdown(found))
+        print(tables.markdown(found))
     else:
         FULL.write_text(json.dumps(found, indent=1))
-        report.write_page(found)
+        tables.write_page(found)
     print(f"raw figures: {target}", file=sys.stderr)
 
 

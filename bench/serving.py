@@ -6,9 +6,8 @@ import asyncio
 import os
 import sys
 
-import uvicorn
-
 import apps
+import uvicorn
 from variants import VARIANTS
 from worker import pin
 
