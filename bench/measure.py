@@ -20,7 +20,7 @@ from typing import Any
 from variants import VARIANTS
 
 HERE = Path(__file__).parent
-TIMEOUT = 20
+TIMEOUT = 60
 """Seconds after which a variant that does not answer is given up."""
 
 Pythons = dict[str, str]

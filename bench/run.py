@@ -63,9 +63,12 @@ def main() -> None:
     if options.peers:
         pythons["fastapi"] = str(Path(options.peers).absolute())
     RESULTS.mkdir(exist_ok=True)
-    found = run(only, options.rounds, options.seconds, pythons)
     target = RESULTS / f"{datetime.now():%Y%m%d-%H%M%S}.json"
-    target.write_text(json.dumps(found, indent=1))
+    found: dict[str, Any] = {}
+    try:
+        run(found, only, options.rounds, options.seconds, pythons)
+    finally:  # what there is is worth keeping
+        target.write_text(json.dumps(found, indent=1))
     if options.only:
         print(tables.markdown(found))
     else:
@@ -78,7 +81,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.15, help="CPU time of one figure")
     parser.add_argument("--only", default="", help="letters of workloads, and " + ", ".join(PARTS))
     parser.add_argument("--peers", help="the Python that has fastapi-debug-toolbar")
@@ -87,10 +90,15 @@ def _options() -> argparse.Namespace:
 
 
 def run(
-    only: tuple[str, ...], rounds: int, seconds: float, pythons: measure.Pythons
-) -> dict[str, Any]:
+    found: dict[str, Any],
+    only: tuple[str, ...],
+    rounds: int,
+    seconds: float,
+    pythons: measure.Pythons,
+) -> None:
+    """Fill `found`, a part after the other."""
     names, absent = measure.present(VARIANTS, pythons)
-    found: dict[str, Any] = {"about": _about(rounds, pythons), "absent": absent}
+    found |= {"about": _about(rounds, pythons), "absent": absent}
     with measure.redis_server() as redis:
         if redis is None:
             absent.append("workload i: no redis-server")
@@ -104,7 +112,6 @@ def run(
         found["memory"] = _told("memory", lambda: _memory(pythons))
     if "floors" in only:
         found["floors"] = _told("floors", _floors)
-    return found
 
 
 def _exchanges(
@@ -133,7 +140,7 @@ def _exchanges(
             spans.append(first.ask(do="spans", seconds=seconds))
         found: dict[str, Any] = {"figures": turns.figures, "errors": turns.errors, "spans": spans}
         if "f" in only:
-            found["credited"] = _told("credit", lambda: _credited(started))
+            found["credited"] = _told("credit", lambda: _credited(started, turns.errors))
     return found
 
 
@@ -149,10 +156,12 @@ def _pairs(names: list[str], only: tuple[str, ...], jobs: bool) -> list[tuple[st
     return [pair for pair in pairs if jobs or pair[0] != "i"]
 
 
-def _credited(started: dict[str, measure.Worker]) -> dict[str, Any]:
+def _credited(
+    started: dict[str, measure.Worker], errors: dict[str, dict[str, str]]
+) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, worker in started.items():
-        if " -" in name:
+        if " -" in name or "f" in errors.get(name, {}):
             continue
         try:
             found[name] = worker.ask(do="credit")
@@ -168,7 +177,7 @@ def _memory(pythons: measure.Pythons) -> dict[str, float]:
         sizes: dict[str, float] = {}
         done = 0
         for count in COUNTS:
-            sizes[str(count)] = worker.ask(600, do="remember", count=count - done)
+            sizes[str(count)] = worker.ask(1200, do="remember", count=count - done)
             done = count
         return sizes
 
@@ -187,6 +196,7 @@ def _about(rounds: int, pythons: measure.Pythons) -> dict[str, Any]:
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
         "rounds": rounds,
+        "load": os.getloadavg()[0],
         "python": platform.python_version(),
         "machine": _machine(),
         "versions": {

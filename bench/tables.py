@@ -5,12 +5,13 @@ A figure is compared with the bare app's of the same round; the median over the 
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import apps
+import floors
 from measure import added
 from variants import SIGNALS, VARIANTS
 from workloads import COMPARED, WORKLOADS
@@ -48,7 +49,8 @@ def about(found: Results) -> str:
         for versions in what["versions"].values()
     )
     lines = [
-        f"{what['date']}, CPython {what['python']}, {what['machine']}; {what['rounds']} rounds.",
+        f"{what['date']}, CPython {what['python']}, {what['machine']}.",
+        f"{what['rounds']} rounds, begun when the load of the machine was {what['load']:.1f}.",
         f"{main}.",
         *(
             f"fastapi-debug-toolbar, which needs an environment of its own: {each}."
@@ -244,14 +246,44 @@ def parts(found: Results) -> str:
     known = found.get("floors")
     if not known:
         return ""
-    span = known["SDK span, five attributes"]
     lines = ["| part | one of it | of an SDK span |", "|---|---|---|"]
-    for name, us in known.items():
-        hundred = re.search(r"\b100 ", name)
-        each = us / 100 if hundred else us
-        shown = name.replace("100 ", "", 1) + (", of 100" if hundred else "")
-        lines.append(f"| {shown} | {each:.2f} µs | {each / span:.2f} |")
-    return "\n".join(lines)
+    lines += [
+        f"| {name} | {us:.2f} µs | {us / known[floors.SPAN]:.2f} |" for name, us in known.items()
+    ]
+    return "\n".join([*lines, *_least(found, known)])
+
+
+def _least(found: Results, known: dict[str, float]) -> list[str]:
+    """What the parts alone add, beside what is added in all."""
+    figures = found.get("figures", {})
+    span = known[floors.LIGHT] + known[floors.PACKED]
+    request = known[floors.SERVER] + known[floors.PACKED]
+    timed = known[floors.TIMED] - known[floors.STEP]
+    sums = {
+        "a": ("its SERVER span, packed", request),
+        "b": ("that, a light span and a call site", request + span + known[floors.SITE]),
+        "c": ("that, 50 times", request + apps.QUERIES * (span + known[floors.SITE])),
+        "d": (
+            "the SERVER span, 100 light spans, 200 timed steps",
+            request + apps.TASKS * (span + 2 * timed),
+        ),
+    }
+    lines: list[str] = []
+    for workload, (what, us) in sums.items():
+        pair = added(figures, OURS.format("starlette"), "starlette", workload)
+        bare = figures.get("starlette", {}).get(workload)
+        if pair and bare:
+            least = 1 + us / statistics.median(each["us"] for each in bare)
+            lines.append(
+                f"| {workload}: {WORKLOADS[workload].label} | {what} | {_us(us, '+')}, {least:.2f}x"
+                f" | {_us(pair[1], '+')}, {pair[0]:.2f}x |"
+            )
+    head = [
+        "",
+        "| Starlette | of these parts alone | they add | added in all |",
+        "|---|---|---|---|",
+    ]
+    return [*head, *lines] if lines else []
 
 
 BLOCKS: dict[str, Callable[[Results], str]] = {

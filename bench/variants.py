@@ -153,8 +153,8 @@ def fastapi_stock(parts: Parts) -> Built:
 
 def fastapi_native(parts: Parts) -> Built:
     """FastAPI's own telemetry, spans alone: the maker of the SERVER span that ours builds on."""
-    provider, ring = _tracing()
-    return Built(apps.fastapi(parts), provider.force_flush, lambda: queries_of_spans(ring.kept))
+    provider, _ = _tracing()
+    return Built(apps.fastapi(parts), provider.force_flush)
 
 
 # --- others ----------------------------------------------------------------------------------------
@@ -219,14 +219,24 @@ LITESTAR_PANELS = [
 """Its panels of requests beside the default ones; not those that profile every request."""
 
 
-def _litestar_debug_toolbar(parts: Parts, **options: Any) -> Built:
+def _litestar_debug_toolbar(parts: Parts, **options: Any) -> tuple[Any, Any]:
     from debug_toolbar.litestar import DebugToolbarPlugin, LitestarDebugToolbarConfig
 
     plugin = DebugToolbarPlugin(
         LitestarDebugToolbarConfig(enabled=True, max_request_history=200, **options)
     )
-    app = apps.litestar(parts, plugins=[plugin])
-    store = plugin.toolbar.storage
+    return apps.litestar(parts, plugins=[plugin]), plugin.toolbar.storage
+
+
+def litestar_debug_toolbar(parts: Parts) -> Built:
+    """Its default panels, none of which counts queries."""
+    return Built(_litestar_debug_toolbar(parts)[0])
+
+
+def litestar_debug_toolbar_panels(parts: Parts) -> Built:
+    app, store = _litestar_debug_toolbar(
+        parts, extra_panels=LITESTAR_PANELS, exclude_panels=["VersionsPanel"]
+    )
 
     def credited() -> list[int]:
         return [
@@ -235,16 +245,6 @@ def _litestar_debug_toolbar(parts: Parts, **options: Any) -> Built:
         ]
 
     return Built(app, credited=credited)
-
-
-def litestar_debug_toolbar(parts: Parts) -> Built:
-    return _litestar_debug_toolbar(parts)
-
-
-def litestar_debug_toolbar_panels(parts: Parts) -> Built:
-    return _litestar_debug_toolbar(
-        parts, extra_panels=LITESTAR_PANELS, exclude_panels=["VersionsPanel"]
-    )
 
 
 def fastapi_debug_toolbar(parts: Parts) -> Built:
