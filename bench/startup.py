@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 
 LOAD = """
-import pathlib, uvicorn
+import pathlib, time, uvicorn
 uvicorn.Config('startup:app').load()
+spent = time.process_time()
 status = pathlib.Path('/proc/self/status')
 lines = status.read_text().splitlines() if status.exists() else []
-print(next((line.split()[1] for line in lines if line.startswith('VmHWM')), 0))
+print(spent, next((line.split()[1] for line in lines if line.startswith('VmHWM')), 0), flush=True)
 """
-"""Loads the app and prints the most KiB that were resident."""
+"""Loads the app and prints s of CPU time and the most KiB that were resident."""
 
 COMMANDS: dict[str, dict[str, str] | None] = {
     "plain": None,
@@ -38,31 +39,28 @@ async def app(scope, receive, send) -> None:
 
 
 def once(name: str, python: str) -> dict[str, float]:
-    """s until the process has ended, s of CPU time, and MiB resident at most."""
+    """s until the app is loaded, s of CPU time, and MiB resident at most."""
     environment = COMMANDS[name]
     instrument = (
         [] if environment is None else [str(Path(python).parent / "opentelemetry-instrument")]
     )
     start = time.perf_counter()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*instrument, python, "-c", LOAD],
         cwd=Path(__file__).parent,
         env={k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
         | (environment or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        seconds = time.perf_counter() - start
+    if process.returncode or not line:
         raise SystemExit(f"{name}: the app was not loaded")
-    return {
-        "s": time.perf_counter() - start,
-        "cpu_s": used.ru_utime + used.ru_stime,
-        "mib": int(printed.split()[-1]) / 1024,
-    }
+    cpu, kib = line.split()
+    return {"s": seconds, "cpu_s": float(cpu), "mib": int(kib) / 1024}
 
 
 def measure(rounds: int, python: str = sys.executable) -> dict[str, dict[str, float]]:
