@@ -39,9 +39,8 @@ class Offer:
 @pages.get("/delivery")
 async def delivery(request: Request, weight: Annotated[int, Query(ge=1, le=1000)] = 2) -> Response:
     site = own_address(request)
-    rate, *prices = await asyncio.gather(
-        dollar_rate(site), *(ask(site, carrier, weight) for carrier in CARRIERS)
-    )
+    rate = await dollar_rate(site)
+    prices = await asyncio.gather(*(ask(site, carrier, weight) for carrier in CARRIERS))
     offers = [
         Offer(carrier, price, round(price * rate))
         for carrier, price in zip(CARRIERS, prices, strict=True)

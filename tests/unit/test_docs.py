@@ -77,6 +77,14 @@ def test_pictures_are_small_and_used(image: Path) -> None:
     assert any(f"images/{image.name})" in page.read_text(encoding="utf-8") for page in PAGES)
 
 
+def test_every_panel_has_a_picture() -> None:
+    page = (ROOT / "docs" / "panels.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    titles = [panel.title for panel in panels.load()]
+    assert list(sections) == titles
+    assert [title for title in titles if "](images/" not in sections[title]] == []
+
+
 def test_every_page_of_the_docs_can_be_reached() -> None:
     linked = {
         (page.parent / target.partition("#")[0]).resolve()
