@@ -236,6 +236,7 @@ def test_a_pool_s_own_name(told: Telemetry, request_: Request) -> None:
     engine = sa.create_engine("sqlite://", pool_logging_name="reports")
     with request_(), engine.connect():
         pass
+    engine.dispose()
     assert (others(told)[0].attributes or {})[semconv.POOL_NAME] == "reports"
 
 
