@@ -32,6 +32,7 @@ _LIBRARIES = {
     "cache": ("litestar", "aiocache"),
     "http": (),
     "jobs": ("saq",),
+    "graphql": ("strawberry",),
     "dependencies": ("fastapi", "litestar"),
     "events": ("litestar",),
 }

@@ -17,6 +17,7 @@ MODULE = "litestar._kwargs.dependencies"
 _MODEL = "litestar._kwargs.kwargs_model"
 _CLEANUP = "litestar._kwargs.cleanup"
 
+_Proxy: Any = wrapt.ObjectProxy  # generic for type checkers only, in wrapt before 2
 Arguments = tuple[Any, ...]
 Keywords = dict[str, Any]
 
@@ -128,7 +129,7 @@ def _thrown(real: Callable[..., Any], group: Any, args: Arguments, kwargs: Keywo
     return real(*args, **kwargs)
 
 
-class _Thrown(wrapt.ObjectProxy[Any]):
+class _Thrown(_Proxy):
     """A generator that is torn down by what is thrown into it."""
 
     def throw(self, error: BaseException) -> Any:
