@@ -19,6 +19,7 @@ def main() -> None:
     print(
         f"\n  The shop         {site}/"
         f"\n  An N+1           {site}/orders   and its fixed twin   {site}/orders/fast"
+        f"\n  Calls, a cache   {site}/delivery      A websocket   {site}/help"
         f"\n  The toolbar      bottom right on every page, or Alt+Shift+D"
         f"\n  All requests     {site}/_toolbar"
         f"\n  To stop          Ctrl+C\n",

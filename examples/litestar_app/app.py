@@ -6,7 +6,8 @@ opentelemetry-instrument uvicorn app:app
 import asyncio
 from collections.abc import AsyncIterator
 
-from litestar import Litestar, MediaType, get
+from litestar import Litestar, MediaType, Request, Response, get
+from litestar.events import listener
 from litestar.response import Stream
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
@@ -17,7 +18,7 @@ PAGE = """<!doctype html>
 <head><meta charset="utf-8"><title>{title}</title></head>
 <body><h1>{title}</h1><ul>{items}</ul></body>
 </html>"""
-LINKS = ["/queries", "/json/7", "/stream", "/boom"]
+LINKS = ["/queries", "/json/7", "/lend/3", "/lend/99", "/stream", "/boom"]
 SHELVES = ["Bread", "Maps", "Plants", "Poems", "Ships", "Stars"]
 
 engine = create_async_engine("sqlite+aiosqlite://")
@@ -65,6 +66,38 @@ async def queries() -> str:
     return PAGE.format(title="Shelves", items=items)
 
 
+class NotOnTheShelf(Exception):
+    pass
+
+
+@listener("lent")
+async def write_down(book: int) -> None:
+    async with new_session() as session:
+        await session.get(Book, book)
+
+
+@listener("lent")
+async def tell_the_desk(book: int) -> None:
+    await asyncio.sleep(0.02)
+
+
+@get("/lend/{book:int}")
+async def lend(book: int, request: Request) -> dict[str, int]:
+    """Its event's listeners run after the response, and are in its trace."""
+    if book > len(SHELVES) * 3:
+        raise NotOnTheShelf
+    request.app.emit("lent", book)
+    return {"lent": book}
+
+
+async def look_at(request: Request) -> None:
+    """Litestar calls it before each route handler."""
+
+
+def not_there(request: Request, error: NotOnTheShelf) -> Response[str]:
+    return Response("there is no such book", status_code=404)
+
+
 async def chunks() -> AsyncIterator[str]:
     for number in range(1, 6):
         yield f"chunk {number}\n"
@@ -82,7 +115,10 @@ async def boom() -> None:
 
 
 app = Litestar(
-    [home, json, queries, stream, boom],
+    [home, json, queries, lend, stream, boom],
+    before_request=look_at,
+    exception_handlers={NotOnTheShelf: not_there},
+    listeners=[write_down, tell_the_desk],
     on_startup=[fill],
     on_shutdown=[engine.dispose],
     debug=True,

@@ -18,6 +18,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.sessions import SessionMiddleware
 
 import api
+import chat
+import delivery
 import extras
 import pages
 from database import engine, prepare_database
@@ -33,6 +35,7 @@ logging.getLogger("shop").setLevel(logging.INFO)
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await prepare_database()
     yield
+    await delivery.client.aclose()
     await engine.dispose()
 
 
@@ -53,4 +56,7 @@ app.add_exception_handler(404, not_found)
 app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
 app.include_router(pages.router)
 app.include_router(extras.router)
+app.include_router(delivery.pages)
+app.include_router(delivery.partners)
+app.include_router(chat.router)
 app.include_router(api.router)

@@ -205,6 +205,21 @@ DEPENDENCY_REQUIRES = _own(
     "dependency.requires", "string[]", "Keys of the dependencies that it needs."
 )
 
+# What happens around a request of Litestar: hooks, events, exception handlers.
+LITESTAR_EVENT_NAME = _own(
+    "litestar.event.name",
+    "string",
+    "The event's name, the hook's (`before_request`), or the class that an exception handler was given.",
+)
+LITESTAR_EVENT_KIND = _own(
+    "litestar.event.kind",
+    "string",
+    "`emit`, `listener`, `exception_handler`, or the hook's name.",
+)
+LITESTAR_LISTENER = _own(
+    "litestar.listener", "string", "Function that was called: a listener, a hook, a handler."
+)
+
 # What holds for a whole process: a log record of this event name, on the resource's process.
 PROCESS_EVENT = "toolbar.process"
 

@@ -20,7 +20,7 @@ from otel_toolbar.insights import reading
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals import queries
 from otel_toolbar.signals.core import record as records
-from otel_toolbar.wire import sdk
+from tests import sdk_spans as sdk
 from tests.telemetry import Telemetry, in_request, made_global, telemetry
 
 from .models import Base, fill

@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 from otel_toolbar import semconv
 from otel_toolbar.insights import reading
 from otel_toolbar.insights.n_plus_one import find
-from otel_toolbar.wire import sdk
 from tests import databases
+from tests import sdk_spans as sdk
 from tests.databases import Database
 from tests.telemetry import Telemetry
 
@@ -236,6 +236,7 @@ def test_a_pool_s_own_name(told: Telemetry, request_: Request) -> None:
     engine = sa.create_engine("sqlite://", pool_logging_name="reports")
     with request_(), engine.connect():
         pass
+    engine.dispose()
     assert (others(told)[0].attributes or {})[semconv.POOL_NAME] == "reports"
 
 

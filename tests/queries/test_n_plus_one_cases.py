@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload, subqueryload
 from otel_toolbar import semconv
 from otel_toolbar.insights.n_plus_one import NPlusOne, find
 from otel_toolbar.model import Kind, Span, Trace
-from otel_toolbar.wire import sdk
+from tests import sdk_spans as sdk
 from tests.telemetry import Telemetry
 
 from .conftest import Request, queries_of, summary_of

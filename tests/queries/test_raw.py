@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import aiosqlite
@@ -328,8 +329,12 @@ def test_without_our_queries_theirs_are_all(sqlite: Database, told: Telemetry) -
 def test_suppressed_queries_stay_unseen(
     sqlite: Database, told: Telemetry, request_: Request
 ) -> None:
-    with request_(), suppress_instrumentation():
-        sqlite3.connect(sqlite.name).execute("SELECT 1")
+    with (
+        request_(),
+        suppress_instrumentation(),
+        closing(sqlite3.connect(sqlite.name)) as connection,
+    ):
+        connection.execute("SELECT 1")
     assert spans_of(told) == []
 
 
@@ -342,7 +347,7 @@ def test_a_fault_of_ours_costs_no_query(
         raise RuntimeError("ours")
 
     monkeypatch.setattr(raw.database, "read", broken)
-    with request_():
-        assert sqlite3.connect(sqlite.name).execute("SELECT 1 WHERE 'a' = 'a'").fetchall()
+    with request_(), closing(sqlite3.connect(sqlite.name)) as connection:
+        assert connection.execute("SELECT 1 WHERE 'a' = 'a'").fetchall()
     (span,) = spans_of(told)
     assert semconv.QUERY_FINGERPRINT not in (span.attributes or {})

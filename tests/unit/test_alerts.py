@@ -144,6 +144,18 @@ def call(
     return work(method, attributes=facts, **more)
 
 
+def read(key: str = "rates", took: float = 0.2, command: str = "GET", **more: Any) -> Span:
+    facts = {
+        "cache.system": "redis",
+        "cache.operation": command,
+        "cache.key": key,
+        "cache.hit": True,
+        **PLACE,
+        **more.pop("attributes", {}),
+    }
+    return work(command, took=took, attributes=facts, **more)
+
+
 def job(number: int = 0, function: str = "mail", **more: Any) -> Span:
     facts = {"messaging.system": "saq", "saq.job.function": function, **PLACE}
     facts |= more.pop("attributes", {})
@@ -155,7 +167,8 @@ def include(
 ) -> Span:
     return work(
         f"render {name}", Kind.INTERNAL, took, parent=parent,
-        attributes={"template.name": name, "template.engine": "jinja2"}, **more,
+        attributes={"template.name": name, "template.engine": "jinja2", **more.pop("attributes", {})},
+        **more,
     )  # fmt: skip
 
 
@@ -392,8 +405,13 @@ CASES: list[tuple[str, list[Span], list[str]]] = [
     ("another service has answered 404", [call(status=404, error=True)], ["failed-step?"]),
     ("work after the response failed", [work("later", Kind.INTERNAL, error=True, events=raised(), attributes={"toolbar.detached": True})], ["failed-step"]),
     # Repetition
-    ("one include 60 times, quick", [page_template(), *(include() for _ in range(60))], ["template-in-a-loop?"]),
-    ("one include 60 times, slow", [page_template(), *(include(took=1) for _ in range(60))], ["template-in-a-loop"]),
+    ("one include 60 times, quick", [page_template(), *(include() for _ in range(60))], ["template-include-loop?"]),
+    ("one include 60 times, slow", [page_template(), *(include(took=1) for _ in range(60))], ["template-include-loop"]),
+    ("one include 12 times, slow", [page_template(), *(include(took=5) for _ in range(12))], ["template-include-loop"]),
+    ("one span for 60 includes", [page_template(), include(attributes={"template.render.count": 60})], ["template-include-loop?"]),
+    ("a template that queries", [page_template(), *(query(n, parent="f" * 16) for n in range(2))], ["template-queries"]),
+    ("a template that queries once", [page_template(), query(1, parent="f" * 16)], ["template-queries?"]),
+    ("compiled twice", [page_template(), *(include(attributes={"template.role": "compile"}) for _ in range(2))], ["template-compiled?"]),
     ("49 quick includes", [page_template(), *(include() for _ in range(49))], []),
     ("60 different includes", [page_template(), *(include(f"{n}.html") for n in range(60))], []),
     ("60 pages rendered for themselves", [include("mail.html", parent=SERVER) for _ in range(60)], []),
@@ -406,6 +424,18 @@ CASES: list[tuple[str, list[Span], list[str]]] = [
     ("polling", [call(status=202) for _ in range(5)], []),
     ("a URL with a secret", [call("https://rates.com/?key=***") for _ in range(3)], []),
     ("after the response", [call(**attributes(toolbar__detached=True)) for _ in range(3)], []),
+    ("secrets that are known to be the same", [call("https://rates.com/?key=***", **attributes(toolbar__http__url__fingerprint="a1")) for _ in range(3)], ["duplicate-call"]),
+    ("one call, seen in a client and in the one below", [call(span_id="e" * 16), call(parent="e" * 16)], []),
+    ("one key from one line ten times", [read() for _ in range(10)], ["duplicate-read"]),
+    ("one key twice, quick", [read(), read()], ["duplicate-read?"]),
+    ("one key twice, slow", [read(took=60), read(took=60)], ["duplicate-read"]),
+    ("different keys", [read(f"item:{n}") for n in range(10)], []),
+    ("from two lines", [read(), read(**attributes(code__line__number=9))], []),
+    ("written in between", [read(), read(command="SET"), read()], []),
+    ("waiting for a key", [*(read(**attributes(cache__hit=False)) for _ in range(10)), read()], []),
+    ("a key with a secret", [read("session:***") for _ in range(10)], []),
+    ("reads after the response", [read(**attributes(toolbar__detached=True)) for _ in range(10)], []),
+    ("reads that failed", [read(error=True) for _ in range(2)], ["failed-step"]),
     ("one in each of three requests", [
         span
         for number in "123"
@@ -450,7 +480,10 @@ CASES: list[tuple[str, list[Span], list[str]]] = [
     ),
     # Forged requests
     ("a form with a session, fields unknown", [form()], ["missing-csrf?"]),
-    ("a form without a token", [form(**attributes(toolbar__request__form__amount="5"))], ["missing-csrf"]),
+    ("a form without a token", [form(**attributes(toolbar__request__form__amount="5"))], ["missing-csrf?"]),
+    ("and its cookie is for all sites", [form(answered={"set_cookie": "session=***; HttpOnly; Secure; SameSite=None"}, **attributes(toolbar__request__form__amount="5"))], ["missing-csrf"]),
+    ("and its cookie is not for other sites", [form(answered={"set_cookie": "session=***; HttpOnly; SameSite=Lax"}, **attributes(toolbar__request__form__amount="5"))], []),
+    ("its cookie for all sites, fields unknown", [form(answered={"set_cookie": "session=***; HttpOnly; Secure; SameSite=None"})], ["missing-csrf?"]),
     ("a form with a token", [form(**attributes(toolbar__request__form__csrf_token="***"))], []),
     ("Django's field", [form(**attributes(toolbar__request__form__csrfmiddlewaretoken="***"))], []),
     ("of another site", [form(sent={"sec_fetch_site": "cross-site"})], ["missing-csrf"]),
@@ -500,6 +533,28 @@ CASES: list[tuple[str, list[Span], list[str]]] = [
 )
 def test_labelled_case(spans: list[Span], expected: list[str]) -> None:
     assert found(*spans) == expected
+
+
+@pytest.mark.parametrize(
+    ("same_site", "cookie", "expected"),
+    [
+        ("None", "session", [("missing-csrf", "warn")]),
+        ("Lax", "session", []),
+        ("None", "other", [("missing-csrf", "info")]),
+    ],
+)
+def test_a_setting_tells_of_the_sessions_cookie(
+    same_site: str, cookie: str, expected: list[tuple[str, str]]
+) -> None:
+    values = (("SESSION_COOKIE_NAME", cookie), ("SESSION_COOKIE_SAMESITE", same_site))
+    facts = {"settings": ({"title": "app.config (Quart)", "values": values},)}
+    posted = form(**attributes(toolbar__request__form__amount="5"))
+    given = dataclasses.replace(
+        Trace.of(TRACE, [posted], 30 * MS),
+        process=Log("", None, 1, 9, "", facts, event="toolbar.process"),
+    )
+    told = [(alert.rule, alert.severity) for alert in alerts.find(given, Settings())]
+    assert told == expected
 
 
 def test_every_rule_has_a_case() -> None:

@@ -271,9 +271,68 @@ async def lbroken(bad: NamedDependency[int]) -> int:
     return bad
 
 
+async def lswallows() -> AsyncIterator[int]:
+    try:
+        yield 1
+    except ValueError:
+        with trace.get_tracer("app").start_as_current_span("rollback"):
+            pass
+
+
+def lbreaks() -> Iterator[int]:
+    try:
+        yield 1
+    except ValueError as error:
+        raise RuntimeError("teardown") from error
+
+
+def lpasses() -> Iterator[int]:
+    yield 1
+
+
+async def lapasses() -> AsyncIterator[int]:
+    yield 1
+
+
+def lagain() -> Iterator[int]:
+    try:
+        yield 1
+    except ValueError:
+        yield 2
+
+
+async def laagain() -> AsyncIterator[int]:
+    try:
+        yield 1
+    except ValueError:
+        yield 2
+
+
+@get(
+    "/raises",
+    dependencies={
+        "a": Provide(lswallows),
+        "b": Provide(lpasses),
+        "c": Provide(lapasses),
+        "d": Provide(lagain),
+        "e": Provide(laagain),
+    },
+)
+async def lraises(
+    a: NamedDependency[int], b: NamedDependency[int], c: NamedDependency[int],
+    d: NamedDependency[int], e: NamedDependency[int],
+) -> int:  # fmt: skip
+    raise ValueError("no")
+
+
+@get("/teardown-raises", dependencies={"a": Provide(lbreaks)})
+async def lteardown(a: NamedDependency[int]) -> int:
+    raise ValueError("no")
+
+
 def litestar_app() -> Litestar:
     return Litestar(
-        [lroot, lbroken],
+        [lroot, lbroken, lraises, lteardown],
         dependencies={
             "token": Provide(ltoken),
             "user": Provide(luser),
@@ -326,6 +385,36 @@ async def test_litestar_fails(signals: Telemetry) -> None:
     (bad,) = [each for each in signals.snapshot() if each["name"] == "dependency bad"]
     assert bad["status"] == "ERROR"
     assert bad["attributes"]["error.type"] == "ValueError"
+
+
+async def test_litestars_teardown_after_a_failure(signals: Telemetry) -> None:
+    done = await call(litestar_app(), "/raises")
+    found = {each["name"]: each for each in signals.snapshot()}
+    bare = await exchange(litestar_app(), http_scope("/raises"))
+    assert (done.status, done.body) == (bare.status, bare.body)
+    for name in ("lswallows", "lpasses", "lapasses", "lagain", "laagain"):
+        torn_down = found[f"dependency teardown {name}"]
+        assert "error.type" not in torn_down["attributes"]  # what it was given is no fault of its
+        assert torn_down["attributes"]["code.function.name"] == name
+    assert found["rollback"]["parent"] == "dependency teardown lswallows"
+
+
+async def test_litestars_teardown_fails(signals: Telemetry) -> None:
+    done = await call(litestar_app(), "/teardown-raises")
+    assert done.status == 500
+    (failed,) = [e for e in signals.snapshot() if e["name"] == "dependency teardown lbreaks"]
+    assert (failed["status"], failed["attributes"]["error.type"]) == ("ERROR", "RuntimeError")
+
+
+@pytest.mark.parametrize("fault", ["_Thrown", "Injected", "_Called"])
+async def test_a_fault_at_a_teardown_after_a_failure(
+    fault: str, signals: Telemetry, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(of_litestar, fault, lambda *_, **__: 1 / 0)
+    done = await call(litestar_app(), "/raises")
+    bare = await exchange(litestar_app(), http_scope("/raises"))
+    assert (done.status, done.body) == (bare.status, bare.body)
+    assert "teardown of a dependency failed; the app is not affected" in caplog.text
 
 
 async def test_litestar_unseen(signals: Telemetry) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from functools import cache
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,15 @@ def test_pictures_are_small_and_used(image: Path) -> None:
     assert any(f"images/{image.name})" in page.read_text(encoding="utf-8") for page in PAGES)
 
 
+def test_every_panel_has_a_picture() -> None:
+    page = (ROOT / "docs" / "panels.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    titles = [panel.title for panel in panels.load()]
+    assert list(sections) == titles
+    without = [title for title in titles if "](images/" not in sections[title]]
+    assert without == ["GraphQL"]  # no example has a schema
+
+
 def test_every_page_of_the_docs_can_be_reached() -> None:
     linked = {
         (page.parent / target.partition("#")[0]).resolve()
@@ -88,6 +98,13 @@ def test_every_page_of_the_docs_can_be_reached() -> None:
 
 def test_generated_pages_are_what_the_code_says() -> None:
     subprocess.run([sys.executable, ROOT / "docs" / "generate.py", "--check"], check=True)
+
+
+def test_every_extra_for_a_library_is_named_by_an_empty_panel() -> None:
+    extras = set(metadata("otel-toolbar").get_all("Provides-Extra") or ()) - {"config-file"}
+    templates = (ROOT / "src" / "otel_toolbar" / "panels").glob("*/panel.html")
+    said = "".join(path.read_text(encoding="utf-8") for path in templates)
+    assert {extra for extra in extras if f"[{extra}]" not in said} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -121,6 +121,7 @@ async def test_a_database_error_of_a_request(signals: Telemetry) -> None:
             ],
         ),
     )
+    engine.dispose()
     assert SECRET in str(done.error), "the app's own error is untouched"
     shown = everything(signals)
     assert "IntegrityError" in shown

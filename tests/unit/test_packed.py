@@ -19,7 +19,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_toolbar.model import Scope
-from otel_toolbar.wire import packed, sdk
+from otel_toolbar.wire import packed
+from tests import sdk_spans as sdk
 from tests.telemetry import telemetry
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -301,15 +302,63 @@ def noted(options: Settings | None = None) -> dict[tuple[str, str], tuple[bool, 
     }
 
 
-def test_our_own_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_signals() -> None:
     import sqlalchemy  # noqa: F401
 
     found = noted(Settings(signals=("-logs",)))
     assert found["otel-toolbar", "queries"] == (True, "")
     assert found["otel-toolbar", "logs"][1] == "switched off: OTEL_TOOLBAR_SIGNALS chooses"
     assert found["otel-toolbar", "loads"][1] == "off unless named: OTEL_TOOLBAR_SIGNALS chooses"
-    monkeypatch.delitem(sys.modules, "sqlalchemy")
-    assert noted()["otel-toolbar", "queries"] == (False, "the app has not imported sqlalchemy")
+    assert found["otel-toolbar", "events"][0] is ("litestar" in sys.modules)
+
+
+DRIVERS = ("sqlalchemy", "asyncpg", "psycopg", "pymysql", "aiosqlite", "sqlite3")
+
+
+def test_signals_that_see_nothing_name_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (*DRIVERS, "redis", "litestar", "aiocache", "httpx", "aiohttp", "saq"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    def told(name: str) -> tuple[bool, str]:
+        return noted()["otel-toolbar", name]
+
+    not_imported = "the app has not imported "
+    assert told("queries") == (False, not_imported + " or ".join(DRIVERS))
+    assert told("cache") == (False, f"{not_imported}litestar or aiocache or redis")
+    assert told("jobs") == (False, f"{not_imported}saq")
+    for module, name in (("redis", "cache"), ("httpx", "http"), ("asyncpg", "queries")):
+        monkeypatch.setitem(sys.modules, module, ModuleType(module))
+        assert told(name) == (True, "")  # the tests have its instrumentation
+    monkeypatch.setattr(of_distro, "_installed", frozenset)
+    assert told("cache") == (False, "redis is seen with pip install 'otel-toolbar[redis]'")
+    monkeypatch.setitem(sys.modules, "aiohttp", ModuleType("aiohttp"))
+    extras = [
+        f"{each} is seen with pip install 'otel-toolbar[{each}]'" for each in ("httpx", "aiohttp")
+    ]
+    assert told("http") == (False, "; ".join(extras))
+    monkeypatch.setitem(sys.modules, "litestar", ModuleType("litestar"))
+    assert told("cache") == (True, "")
+
+
+def test_extras_of_what_is_run_from_its_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_there(name: str) -> list[str]:
+        raise of_distro.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(of_distro.metadata, "requires", not_there)
+    of_distro._extras.cache_clear()
+    try:
+        assert of_distro._how("opentelemetry-instrumentation-redis") == (
+            "pip install opentelemetry-instrumentation-redis"
+        )
+    finally:
+        of_distro._extras.cache_clear()
+
+
+def test_every_extra_for_a_library_is_named_where_it_is_missing() -> None:
+    through = {package for each in of_distro._THROUGH.values() for package in each.values()}
+    brought = {each for each in of_distro._extras() if each.startswith("opentelemetry-instrument")}
+    assert brought == through
+    assert set(of_distro._LIBRARIES) < set(runtimes.SIGNALS)
 
 
 def test_why_those_of_others_are_not_active(monkeypatch: pytest.MonkeyPatch) -> None:

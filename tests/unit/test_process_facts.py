@@ -28,8 +28,9 @@ from starlette.routing import Host, Mount, Route, WebSocketRoute
 from starlette.routing import Router as StarletteRouter
 from starlette.staticfiles import StaticFiles
 
+from otel_toolbar.signals.core import functions
 from otel_toolbar.signals.core.framework import layers
-from otel_toolbar.signals.process import configuration, hooks, openapi, places, routes, versions
+from otel_toolbar.signals.process import configuration, hooks, openapi, routes, versions
 
 HERE = __name__
 
@@ -223,18 +224,18 @@ def test_where_a_function_stands() -> None:
 
     expected = page.__code__
     for target in (page, functools.partial(page), decorated, functools.partial(decorated)):
-        assert places.of(target) == {
+        assert functions.of(target) == {
             "function": f"{HERE}.page",
             "file": expected.co_filename,
             "line": expected.co_firstlineno,
         }
     name = f"{HERE}.test_where_a_function_stands.<locals>.Called"
-    assert places.of(Called()) == {"function": name, "file": __file__}
-    assert places.of(Called().method)["function"] == f"{name}.method"
-    assert places.of(print) == {"function": "builtins.builtin_function_or_method"}
+    assert functions.of(Called()) == {"function": name, "file": __file__}
+    assert functions.of(Called().method)["function"] == f"{name}.method"
+    assert functions.of(print) == {"function": "builtins.builtin_function_or_method"}
     endless = types.SimpleNamespace()
     endless.__wrapped__ = endless
-    assert places.of(endless)["function"] == "types.SimpleNamespace"
+    assert functions.of(endless)["function"] == "types.SimpleNamespace"
 
 
 # Settings.

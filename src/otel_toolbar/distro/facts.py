@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -25,14 +26,33 @@ if TYPE_CHECKING:
 GROUP = "opentelemetry_instrumentor"
 
 _LIBRARIES = {
-    "queries": "sqlalchemy",
-    "loads": "sqlalchemy",
-    "templates": "jinja2",
-    "cache": "redis",
-    "jobs": "saq",
-    "graphql": "strawberry",
+    "queries": ("sqlalchemy",),
+    "loads": ("sqlalchemy",),
+    "templates": ("jinja2", "mako", "minijinja"),
+    "cache": ("litestar", "aiocache"),
+    "http": (),
+    "jobs": ("saq",),
+    "graphql": ("strawberry",),
+    "dependencies": ("fastapi", "litestar"),
+    "events": ("litestar",),
 }
-"""Module that a signal of ours watches, where it is not the standard library's or the server."""
+"""Modules that a signal of ours watches by itself, where it is not the standard library's or the server."""
+
+_THROUGH = {
+    "queries": {
+        "asyncpg": "opentelemetry-instrumentation-asyncpg",
+        "psycopg": "opentelemetry-instrumentation-psycopg",
+        "pymysql": "opentelemetry-instrumentation-pymysql",
+        "aiosqlite": "opentelemetry-instrumentation-sqlite3",
+        "sqlite3": "opentelemetry-instrumentation-sqlite3",
+    },
+    "cache": {"redis": "opentelemetry-instrumentation-redis"},
+    "http": {
+        "httpx": "opentelemetry-instrumentation-httpx",
+        "aiohttp": "opentelemetry-instrumentation-aiohttp-client",
+    },
+}
+"""Modules that it sees when an instrumentation of contrib is installed; extras of ours bring these."""
 
 _NOT_ADVISED = REPLACED | {"django", "flask", "tortoiseorm"}
 """Not advised though a library of theirs is there: requests of Django and Quart have their span already,
@@ -64,10 +84,47 @@ def _ours(
             note = f"{reason}: {settings.PREFIX}SIGNALS chooses"
             yield _told(name, "otel-toolbar", False, note)
             continue
-        library = _LIBRARIES.get(name)
-        there = library is None or library in sys.modules
-        note = "" if there else f"the app has not imported {library}"
-        yield _told(name, "otel-toolbar", there, note)
+        note = _sees_nothing(name) if name in _LIBRARIES else ""
+        yield _told(name, "otel-toolbar", not note, note)
+
+
+def _sees_nothing(name: str) -> str:
+    """Why a signal has nothing to see in this process; empty when it has."""
+    by_itself, through = _LIBRARIES[name], _THROUGH.get(name, {})
+    if any(module in sys.modules for module in by_itself):
+        return ""
+    imported = {module: package for module, package in through.items() if module in sys.modules}
+    if not imported:
+        return f"the app has not imported {' or '.join([*by_itself, *through])}"
+    if _installed().intersection(imported.values()):
+        return ""
+    return "; ".join(
+        f"{module} is seen with {_how(package)}" for module, package in imported.items()
+    )
+
+
+def _how(package: str) -> str:
+    """The command that brings an instrumentation of contrib."""
+    extra = _extras().get(package)
+    return f"pip install 'otel-toolbar[{extra}]'" if extra else f"pip install {package}"
+
+
+@cache
+def _extras() -> Mapping[str, str]:
+    """Our extras by the package that each brings."""
+    try:
+        required = metadata.requires("otel-toolbar") or []
+    except metadata.PackageNotFoundError:  # run from its sources
+        return {}
+    found = (re.search(r"extra == ['\"]([^'\"]+)", each) for each in required)
+    return {_name_of(each): extra[1] for each, extra in zip(required, found, strict=True) if extra}
+
+
+@cache
+def _installed() -> frozenset[str]:
+    return frozenset(
+        each.name.lower().replace("_", "-") for each in metadata.distributions() if each.name
+    )
 
 
 def _others() -> Iterator[dict[str, Any]]:
@@ -107,9 +164,7 @@ def _missing() -> Iterator[dict[str, Any]]:
         from opentelemetry.instrumentation.bootstrap_gen import libraries
     except ImportError:  # a version without the list
         return
-    installed = {
-        each.name.lower().replace("_", "-") for each in metadata.distributions() if each.name
-    }
+    installed = _installed()
     told: set[str] = set()
     for each in libraries:
         library = _name_of(str(each["library"]))
@@ -117,7 +172,7 @@ def _missing() -> Iterator[dict[str, Any]]:
         name = package.removeprefix("opentelemetry-instrumentation-")
         if library in installed and package not in installed | told and name not in _NOT_ADVISED:
             told.add(package)
-            yield _told(name, package, False, f"not installed: pip install {package}")
+            yield _told(name, package, False, f"not installed: {_how(package)}")
 
 
 def _name_of(requirement: str) -> str:

@@ -43,6 +43,7 @@ SIGNALS = (
     "jobs",
     "graphql",
     "dependencies",
+    "events",
     "process",
     "loads",
 )
@@ -211,6 +212,7 @@ def _subjects(runtime: Runtime) -> dict[str, Callable[[], Any]]:
     from otel_toolbar.signals import (
         cache,
         dependencies,
+        events,
         graphql,
         http,
         jobs,
@@ -238,15 +240,37 @@ def _subjects(runtime: Runtime) -> dict[str, Callable[[], Any]]:
         "http": http.install,
         "graphql": graphql.install,
         "dependencies": dependencies.install,
+        "events": events.install,
         "jobs": partial(jobs.install, options, servers.flush_in_thread),
     }
 
 
 def _hook_out() -> None:
     """Take out what would emit spans of its own. The other hooks look at `enabled`, or only pass on."""
-    from otel_toolbar.signals import cache, graphql, http, jobs, logs, queries, tasks, templates
+    from otel_toolbar.signals import (
+        cache,
+        events,
+        graphql,
+        http,
+        jobs,
+        logs,
+        queries,
+        tasks,
+        templates,
+    )
 
-    for subject in (cache, graphql, http, jobs, queries, queries.loads, logs, tasks, templates):
+    for subject in (
+        cache,
+        events,
+        graphql,
+        http,
+        jobs,
+        queries,
+        queries.loads,
+        logs,
+        tasks,
+        templates,
+    ):
         subject.uninstall()
 
 

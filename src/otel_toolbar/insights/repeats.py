@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from otel_toolbar import semconv
 from otel_toolbar.model import Kind, Span, Trace
@@ -26,6 +27,26 @@ class Repeat:
 
     spans: tuple[Span, ...]
     """In order of start, two at least."""
+
+
+class Grouped(Protocol):
+    """Like spans under a name: of queries or of jobs."""
+
+    @property
+    def group(self) -> str: ...
+    @property
+    def spans(self) -> Sequence[Span]: ...
+
+
+def numbered(spans: Iterable[Span], found: Iterable[Repeat]) -> Iterator[tuple[int, Span, bool]]:
+    """Each of `spans` with its position, from 1, and whether it repeats one before it."""
+    again = {span.span_id for repeat in found for span in repeat.spans[1:]}
+    return ((position, span, span.span_id in again) for position, span in enumerate(spans, 1))
+
+
+def groups(found: Iterable[Grouped]) -> dict[str, str]:
+    """The group of each span that is in one, by the span's id."""
+    return {span.span_id: each.group for each in found for span in each.spans}
 
 
 def cached(trace: Trace) -> tuple[Span, ...]:

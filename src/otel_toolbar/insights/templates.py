@@ -16,7 +16,8 @@ MANY_INCLUDES: Final = 50
 """Includes of one template from one other that are worth a word."""
 
 SLOW_INCLUDES: Final = 50_000_000
-"""ns together from which they are worth a warning."""
+"""ns together from which they are worth a warning, when there are a few of them."""
+_FEW: Final = 10
 
 UNNAMED: Final = "<template>"
 """Name of a template that was made from a string."""
@@ -155,19 +156,21 @@ def _queries(trace: Trace) -> Iterator[Hint]:
                 f"`{template}` asked the database {_times(len(spans))}, {_ms(taken)} together."
             )
             figures = Figure("queries", len(spans)), Figure("duration", taken / 1e9, "s")
-            yield _QUERIES.hint(spans, evidence, figures, severity="warn")
+            severity = "warn" if len(spans) > 1 else "info"
+            yield _QUERIES.hint(spans, evidence, figures, severity=severity)
 
 
 def _includes(trace: Trace) -> Iterator[Hint]:
     for outer, _ in walk(tree(trace)):
         for work in outer.inside.values():
-            if work.role == "include" and work.count >= MANY_INCLUDES:
+            slow = work.count >= _FEW and work.total >= SLOW_INCLUDES
+            if work.role == "include" and (work.count >= MANY_INCLUDES or slow):
                 evidence = (
                     f"`{outer.template}` included `{work.template}` {work.count:,} times,"
                     f" {_ms(work.total)} together."
                 )
                 figures = Figure("renders", work.count), Figure("duration", work.total / 1e9, "s")
-                severity = "warn" if work.total >= SLOW_INCLUDES else "info"
+                severity = "warn" if slow else "info"
                 yield _INCLUDES.hint(work.spans, evidence, figures, severity=severity)
 
 
@@ -193,21 +196,24 @@ _DOCS = "https://jinja.palletsprojects.com/en/stable/"
 _QUERIES = Rule(
     "template-queries",
     "A template asks the database",
-    "A query was made while a template rendered, by that template itself.",
+    "A query was made while a template rendered, by that template itself; a warning from two on.",
     "How many, and their time.",
     "Load what the template shows before it is rendered: eagerly, where a relation is read.",
     "https://docs.sqlalchemy.org/en/20/orm/queryguide/relationships.html",
     _queries,
+    "templates",
 )
 _INCLUDES = Rule(
     "template-include-loop",
     "Included again and again",
-    f"One template includes another {MANY_INCLUDES} times or more. A warning from"
-    f" {SLOW_INCLUDES // 1_000_000} ms on.",
+    f"One template includes another {MANY_INCLUDES} times or more, or {_FEW} times taking"
+    f" {SLOW_INCLUDES // 1_000_000} ms together, which is a warning. Not: pages that are rendered for"
+    " themselves.",
     "How often, and their time.",
     "Put the loop into the included template, or make it a macro: each include copies the context.",
     _DOCS + "templates/#include",
     _includes,
+    "templates",
 )
 _COMPILED = Rule(
     "template-compiled",
@@ -217,6 +223,7 @@ _COMPILED = Rule(
     "Make the template once, at import, or put it into a file that the environment's cache can hold.",
     _DOCS + "api/#jinja2.Environment",
     _compiled,
+    "templates",
 )
 RULES: Final[tuple[Rule, ...]] = (_QUERIES, _INCLUDES, _COMPILED)
 """All of them, in the order in which they are told."""

@@ -42,6 +42,7 @@ BUILTIN = (
     "graphql",
     "http",
     "dependencies",
+    "events",
     "openapi",
     "routes",
     "settings",

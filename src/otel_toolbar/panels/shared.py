@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from typing import TypeVar
 from urllib.parse import quote
 
 from otel_toolbar import semconv
@@ -13,6 +15,9 @@ from otel_toolbar.insights import reading
 from otel_toolbar.insights.process import Code
 from otel_toolbar.model import Kind, Span, Trace, Value
 from otel_toolbar.settings import EDITORS, Settings
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 _FRAME = re.compile(r"(?P<path>.+?):(?P<line>\d+)(?:\s+(?:in\s+)?(?P<function>.*))?")
 
@@ -121,6 +126,14 @@ def editor_link(path: str, line: int | None, editor: str) -> str:
     if not template or not path.startswith("/"):
         return ""
     return template.replace("{path}", quote(path, safe="/:")).replace("{line}", str(line or 1))
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Items that have a key in common, in order of the first of each."""
+    found: dict[K, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
 
 
 def offset(trace: Trace, span: Span) -> float:

@@ -14,13 +14,14 @@ from otel_toolbar.insights.hint import Hint, Rule, Severity, found
 from otel_toolbar.model import Trace
 from otel_toolbar.settings import PREFIX, Settings, selected
 
-from . import exposure, failures, loop, queries, repeats, responses, websockets
+from . import exposure, failures, loop, queries, repeats, responses, templates, websockets
 
 RULES: Final[tuple[Rule, ...]] = (
     *failures.RULES,
     *queries.RULES,
     *responses.RULES,
     *loop.RULES,
+    *templates.RULES,
     *repeats.RULES,
     *websockets.RULES,
     *exposure.RULES,

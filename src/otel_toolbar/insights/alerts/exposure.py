@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from otel_toolbar import semconv
-from otel_toolbar.insights import reading, security, served
+from otel_toolbar.insights import process, reading, security, served
 from otel_toolbar.insights.hint import Figure, Hint, Rule
 from otel_toolbar.insights.security import Check
 from otel_toolbar.model import Span, Trace
@@ -70,23 +70,30 @@ def _lower(advice: str) -> str:
 def _csrf(trace: Trace, settings: Settings) -> Iterator[Hint]:  # noqa: ARG001
     for span in served.requests(trace):
         sent = reading.request_headers(span)
-        if not _could_be_forged(span, sent) or _has_token(span, sent) or _same_site(span):
+        if not _could_be_forged(span, sent) or _has_token(span, sent):
+            continue
+        same_site = _same_site(trace, span, sent)
+        if same_site in ("lax", "strict"):
             continue
         foreign = _is_foreign(span, sent)
         fields = bool(span.below(semconv.REQUEST_FORM))
         if foreign:
             evidence = "A form that another site sent was accepted with the session's cookie."
-        elif fields:
-            evidence = (
-                "A form was accepted with the session's cookie, and no field, header or cookie has a"
-                " token."
-            )
         else:
             evidence = (
-                "A form was accepted with the session's cookie, and no header or cookie has a token;"
-                " whether a field has one is not recorded."
+                "A form was accepted with the session's cookie, and no"
+                f" {'field, header or cookie' if fields else 'header or cookie'} has a token"
+                f"{'' if fields else '; whether a field has one is not recorded'}. "
+                + _SAME_SITE[same_site is not None]
             )
-        yield MISSING_CSRF.hint([span], evidence, severity="warn" if foreign or fields else "info")
+        sure = foreign or (fields and same_site is not None)
+        yield MISSING_CSRF.hint([span], evidence, severity="warn" if sure else "info")
+
+
+_SAME_SITE: Final = (
+    "Whether that cookie has SameSite=Lax or Strict is not known: it was set by another response.",
+    "That cookie has no SameSite=Lax or Strict.",
+)
 
 
 def _could_be_forged(span: Span, sent: dict[str, tuple[str, ...]]) -> bool:
@@ -118,14 +125,27 @@ def _has_token(span: Span, sent: dict[str, tuple[str, ...]]) -> bool:
     return any(map(security.is_csrf, names))
 
 
-def _same_site(span: Span) -> bool:
-    """True when the response sets the session's cookie so that other sites' forms come without it."""
+def _same_site(trace: Trace, span: Span, sent: dict[str, tuple[str, ...]]) -> str | None:
+    """SameSite of the session's cookie, empty without one; None where neither the response nor a setting
+    of Quart or Django tells."""
     lines = [
         line
         for line in reading.response_headers(span).get("set-cookie", ())
         if security.is_session(line.partition("=")[0].strip())
     ]
-    return any(security.same_site(line) in ("lax", "strict") for line in lines)
+    if lines:
+        told = [security.same_site(line) for line in lines]
+        return next((each for each in told if each in ("lax", "strict")), told[0])
+    groups = [dict(group.values) for group in process.settings(trace)]
+    named = _cookie_names(span, sent)
+    return next(
+        (
+            group["SESSION_COOKIE_SAMESITE"].lower()
+            for group in groups
+            if "SESSION_COOKIE_SAMESITE" in group and group.get("SESSION_COOKIE_NAME") in named
+        ),
+        None,
+    )
 
 
 def _is_foreign(span: Span, sent: dict[str, tuple[str, ...]]) -> bool:
@@ -187,9 +207,10 @@ MISSING_CSRF: Final = Rule(
     title="No protection against forged requests",
     when="A form was posted with a session cookie and accepted: by another site, or with no field,"
     " header, cookie or session key that looks like a token. Only information: where the form's"
-    " fields are not recorded. Not: JSON and other bodies that need a preflight, PUT, PATCH,"
-    " DELETE, refused requests, an Authorization header, no session cookie, one that is set with"
-    " SameSite=Lax or Strict.",
+    " fields are not recorded, or the cookie's SameSite is not known: neither the response sets it nor"
+    " a setting of Quart or Django tells. Not: JSON and other bodies that need a preflight, PUT, PATCH,"
+    " DELETE, refused requests, an Authorization header, no session cookie, one with SameSite=Lax or"
+    " Strict.",
     evidence="What was accepted, and what was not there.",
     fix="Use your framework's CSRF protection, and set the session's cookie with SameSite=Lax.",
     link="https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html",

@@ -1,64 +1,33 @@
-"""Work that is done again and again: includes, calls and jobs."""
+"""Work that is done again and again: calls, reads of a cache, jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from otel_toolbar import semconv
-from otel_toolbar.insights import jobs, reading
+from otel_toolbar.insights import jobs, reading, repeats
 from otel_toolbar.insights.hint import Figure, Hint, Rule, place
+from otel_toolbar.insights.repeats import Repeat
 from otel_toolbar.insights.secrets import MASK
-from otel_toolbar.model import Kind, Span, Trace
+from otel_toolbar.model import Span, Trace
 from otel_toolbar.settings import Settings
-
-MANY_INCLUDES: Final = 50
-"""Renders of one template in one request."""
-COSTLY_INCLUDES: Final = 0.05
-"""Seconds that 10 or more of them may take together."""
-_FEW: Final = 10
 
 MANY_CALLS: Final = 3
 """Like calls that make a warning; two are worth knowing."""
 COSTLY_CALLS: Final = 0.1
 """Seconds that the repeats of a call may take together."""
 
-_SAFE: Final = frozenset({"GET", "HEAD"})
+MANY_READS: Final = 10
+"""Like reads of a cache that make a warning: one takes less than a call."""
+COSTLY_READS: Final = 0.05
+"""Seconds that the repeats of a read may take together."""
 
 
-def _includes(trace: Trace, settings: Settings) -> Iterator[Hint]:  # noqa: ARG001 - the rules' signature
-    groups: dict[object, list[Span]] = {}
-    for span in trace.spans:
-        name = span.attributes.get(semconv.TEMPLATE_NAME)
-        parent = trace.by_id.get(span.parent_id or "")
-        # A page that is rendered for itself is included by none.
-        if name and parent is not None and semconv.TEMPLATE_NAME in parent.attributes:
-            groups.setdefault((_owner(trace, span), name), []).append(span)
-    for spans in groups.values():
-        seconds = _seconds(trace, spans)
-        if len(spans) < MANY_INCLUDES and (len(spans) < _FEW or seconds < COSTLY_INCLUDES):
-            continue
-        yield TEMPLATE_IN_A_LOOP.hint(
-            spans,
-            f"{reading.text(spans[0], semconv.TEMPLATE_NAME)} was included {len(spans):,} times,"
-            f" {seconds * 1000:.1f} ms together.",
-            [Figure("includes", len(spans)), Figure("time", seconds, "s")],
-            severity="warn" if seconds >= COSTLY_INCLUDES else "info",
-        )
-
-
-def _calls(trace: Trace, settings: Settings) -> Iterator[Hint]:  # noqa: ARG001
-    groups: dict[object, list[Span]] = {}
-    for span in trace.spans:
-        address = reading.text(span, semconv.URL_FULL, semconv.OLD_HTTP_URL)
-        if _can_be_repeated(span) and address and MASK not in address:
-            key = _owner(trace, span), reading.method(span), address
-            groups.setdefault(key, []).append(span)
-    for spans in groups.values():
-        if len(spans) < 2:
-            continue
+def _calls(trace: Trace, settings: Settings) -> Iterator[Hint]:  # noqa: ARG001 - the rules' signature
+    for spans in _of_each_owner(trace, repeats.called_again(trace), _can_be_repeated):
         again = _seconds(trace, spans[1:])
-        address = reading.text(spans[0], semconv.URL_FULL, semconv.OLD_HTTP_URL)[:200]
+        address = reading.whole_url(spans[0])[:200]
         yield DUPLICATE_CALL.hint(
             spans,
             f"{reading.method(spans[0])} {address} was called {len(spans):,} times; all but the first"
@@ -68,16 +37,54 @@ def _calls(trace: Trace, settings: Settings) -> Iterator[Hint]:  # noqa: ARG001
         )
 
 
+def _tells_its_url(span: Span) -> bool:
+    """False where a secret is left out, and nothing tells whether it was the same one."""
+    whole = MASK not in reading.whole_url(span)
+    return whole or bool(reading.text(span, semconv.HTTP_URL_FINGERPRINT))
+
+
+def _reads(trace: Trace, settings: Settings) -> Iterator[Hint]:  # noqa: ARG001
+    for spans in _of_each_owner(trace, repeats.read_again(trace), _was_there):
+        again = _seconds(trace, spans[1:])
+        key = reading.text(spans[0], semconv.CACHE_KEY)[:200]
+        yield DUPLICATE_READ.hint(
+            spans,
+            f"{repeats.command(spans[0])} {key} was asked {len(spans):,} times from one line; all but the"
+            f" first took {again * 1000:.1f} ms.",
+            [Figure("reads", len(spans)), Figure("time of the repeats", again, "s")],
+            severity="warn" if len(spans) >= MANY_READS or again >= COSTLY_READS else "info",
+        )
+
+
+def _was_there(span: Span) -> bool:
+    """False for what was missed or failed: that is asked again for a reason, such as to wait for it."""
+    missed = span.attributes.get(semconv.CACHE_HIT) is False
+    late = span.running or span.flag(semconv.DETACHED)
+    return not (
+        missed or late or reading.failed(span) or MASK in reading.text(span, semconv.CACHE_KEY)
+    )
+
+
+def _of_each_owner(
+    trace: Trace, found: Iterable[Repeat], counts: Callable[[Span], bool]
+) -> Iterator[list[Span]]:
+    """Two and more of the repeats that count, of one request, job or message."""
+    for repeat in found:
+        groups: dict[str, list[Span]] = {}
+        for span in filter(counts, repeat.spans):
+            groups.setdefault(_owner(trace, span), []).append(span)
+        yield from (spans for spans in groups.values() if len(spans) > 1)
+
+
 def _can_be_repeated(span: Span) -> bool:
     """True for a call that got its answer: one that failed, or says 202, is asked again for a reason."""
     code = reading.status_code(span)
     return (
-        span.kind is Kind.CLIENT
-        and reading.method(span) in _SAFE
-        and not span.running
+        not span.running
         and not reading.failed(span)
         and not span.flag(semconv.DETACHED)
         and (code is None or (200 <= code < 300 and code != 202))
+        and _tells_its_url(span)
     )
 
 
@@ -109,28 +116,29 @@ def _seconds(trace: Trace, spans: Iterable[Span]) -> float:
     return sum(span.duration_at(trace.now) for span in spans) / 1e9
 
 
-TEMPLATE_IN_A_LOOP: Final = Rule(
-    id="template-in-a-loop",
-    title="Template included again and again",
-    when="One template was included 50 times or more in a request, or 10 times taking 50 ms"
-    " together, which is a warning. Not: pages that are rendered for themselves.",
-    evidence="Template, times, time.",
-    fix="Loop within the included template, or use a macro: it is looked up and set up once.",
-    link="https://jinja.palletsprojects.com/en/stable/templates/#macros",
-    find=_includes,
-    panel="templates",
-)
 DUPLICATE_CALL: Final = Rule(
     id="duplicate-call",
     title="Same outgoing call again",
     when="The same GET or HEAD of the same URL was answered twice or more in one request; a"
     " warning from three on or when the repeats take 100 ms. Not: retries, answers of 202, URLs"
-    " with a masked part, work after the response.",
+    " with a masked part that nothing tells apart, work after the response.",
     evidence="Method, URL, times, time of the repeats.",
     fix="Ask once and hand the answer on, or keep it in a cache for as long as it holds.",
     link="https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/Caching",
     find=_calls,
     panel="http",
+)
+DUPLICATE_READ: Final = Rule(
+    id="duplicate-read",
+    title="Same key read again",
+    when=f"One key was read again from a cache, from one line, and nothing was written to it in between; a"
+    f" warning from {MANY_READS} reads on or when the repeats take {COSTLY_READS * 1000:.0f} ms. Not:"
+    " reads that missed or failed, keys with a masked part, work after the response.",
+    evidence="Command, key, times, time of the repeats.",
+    fix="Read it once and hand the value on; for many keys read them at once, with `MGET`.",
+    link="https://redis.io/docs/latest/commands/mget/",
+    find=_reads,
+    panel="cache",
 )
 JOBS_IN_A_LOOP: Final = Rule(
     id="jobs-in-a-loop",
@@ -144,4 +152,4 @@ JOBS_IN_A_LOOP: Final = Rule(
     panel="jobs",
 )
 
-RULES: Final = (TEMPLATE_IN_A_LOOP, DUPLICATE_CALL, JOBS_IN_A_LOOP)
+RULES: Final = (DUPLICATE_CALL, DUPLICATE_READ, JOBS_IN_A_LOOP)

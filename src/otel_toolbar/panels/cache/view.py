@@ -100,10 +100,9 @@ class CacheView:
 def view(trace: Trace, settings: Settings) -> CacheView:
     """The calls of caches of a trace."""
     found = repeats.read_again(trace)
-    again = {span.span_id for repeat in found for span in repeat.spans[1:]}
     calls = [
-        _call(trace, span, position, span.span_id in again, settings)
-        for position, span in enumerate(repeats.cached(trace), 1)
+        _call(trace, span, position, again, settings)
+        for position, span, again in repeats.numbered(repeats.cached(trace), found)
     ]
     by_id = {call.id: call for call in calls}
     hits, misses = _total(call.hits for call in calls), _total(call.misses for call in calls)
@@ -184,10 +183,8 @@ def _repeat(calls: Sequence[CallView]) -> RepeatView:
 
 
 def _keys(calls: Iterable[CallView]) -> tuple[KeyView, ...]:
-    groups: dict[tuple[str, str], list[CallView]] = {}
-    for call in calls:
-        if call.key:
-            groups.setdefault((call.system, call.key), []).append(call)
+    keyed = (call for call in calls if call.key)
+    groups = shared.grouped(keyed, lambda call: (call.system, call.key))
     views = [_key(*name, group) for name, group in groups.items()]
     return tuple(sorted(views, key=lambda each: -each.duration))
 

@@ -104,10 +104,9 @@ class HttpView:
 def view(trace: Trace, settings: Settings) -> HttpView:
     """The outgoing calls of a trace."""
     found = repeats.called_again(trace)
-    again = {span.span_id for repeat in found for span in repeat.spans[1:]}
     calls = [
-        _call(trace, span, position, span.span_id in again, settings)
-        for position, span in enumerate(repeats.calls(trace), 1)
+        _call(trace, span, position, again, settings)
+        for position, span, again in repeats.numbered(repeats.calls(trace), found)
     ]
     by_id = {call.id: call for call in calls}
     return HttpView(
@@ -190,9 +189,7 @@ def curl(method: str, url: str, headers: Mapping[str, Sequence[str]]) -> str:
 
 
 def _hosts(calls: Iterable[CallView]) -> tuple[HostView, ...]:
-    groups: dict[str, list[CallView]] = {}
-    for call in calls:
-        groups.setdefault(call.host, []).append(call)
+    groups = shared.grouped(calls, lambda call: call.host)
     views = [_host(host, group) for host, group in groups.items()]
     return tuple(sorted(views, key=lambda each: -each.duration))
 

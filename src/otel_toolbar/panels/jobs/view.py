@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from otel_toolbar import semconv
-from otel_toolbar.insights import jobs, reading
+from otel_toolbar.insights import jobs, reading, repeats
 from otel_toolbar.model import Span, Trace
 from otel_toolbar.panels.contract import Badge, Level
-from otel_toolbar.panels.shared import Place, exception, offset, place, seconds, stack
+from otel_toolbar.panels.shared import (
+    Place,
+    exception,
+    grouped,
+    offset,
+    place,
+    seconds,
+    stack,
+)
 from otel_toolbar.settings import Settings
 
 _ADVICE = (
@@ -168,8 +177,8 @@ class JobsView:
 
 def view(trace: Trace, settings: Settings) -> JobsView:
     spans = jobs.sent(trace)
-    repeats = jobs.repeated(trace, settings.jobs_n_plus_one)
-    groups = {span.span_id: found.group for found in repeats for span in found.spans}
+    repeated = jobs.repeated(trace, settings.jobs_n_plus_one)
+    groups = repeats.groups(repeated)
     runs = _runs(trace)
     all_jobs = tuple(
         _job(trace, span, position, groups, runs.get(span.span_id, ()), settings)
@@ -198,7 +207,7 @@ def view(trace: Trace, settings: Settings) -> JobsView:
         waited=sum(waits) / len(waits) if waits else None,
         waited_longest=max(waits, default=None),
         run=run,
-        n_plus_one=tuple(_n_plus_one(found, by_span) for found in repeats),
+        n_plus_one=tuple(_n_plus_one(found, by_span) for found in repeated),
         functions=_grouped(within, "function"),
         queues=_grouped(within, "queue"),
         jobs=all_jobs,
@@ -323,9 +332,7 @@ def _waits(found: Iterable[Job]) -> list[float]:
 
 
 def _grouped(found: Sequence[Job], by: str) -> tuple[Group, ...]:
-    members: dict[str, list[Job]] = {}
-    for job in found:
-        members.setdefault(getattr(job, by), []).append(job)
+    members = grouped(found, attrgetter(by))
     groups = [_group(name, like) for name, like in members.items()]
     return tuple(sorted(groups, key=lambda group: (-group.count, group.name)))
 

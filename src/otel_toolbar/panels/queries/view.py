@@ -8,7 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from otel_toolbar import semconv
-from otel_toolbar.insights import hints, reading
+from otel_toolbar.insights import hints, reading, repeats
 from otel_toolbar.insights.hint import Figure
 from otel_toolbar.insights.n_plus_one import NPlusOne as Repeated
 from otel_toolbar.insights.n_plus_one import find, read_statement
@@ -20,6 +20,7 @@ from otel_toolbar.panels.shared import (
     Place,
     editor_link,
     exception,
+    grouped,
     offset,
     place,
     seconds,
@@ -229,7 +230,7 @@ def view(trace: Trace, settings: Settings) -> QueriesView:
     findings = find(trace, settings.n_plus_one, settings.n_plus_one_duration * 1_000_000)
     sorted_ = transactions.sort(trace, spans)
     marks = _Marks(
-        n_plus_one={s.span_id: found.group for found in findings.n_plus_one for s in found.spans},
+        n_plus_one=repeats.groups(findings.n_plus_one),
         duplicates=groups.duplicates(findings),
         transactions=sorted_.of,
         around=_Surroundings(trace),
@@ -430,9 +431,7 @@ def _summary(span: Span) -> str:
 
 
 def _statements(queries: Iterable[Query], whole: int) -> tuple[StatementGroup, ...]:
-    by_statement: dict[str, list[Query]] = {}
-    for query in queries:
-        by_statement.setdefault(query.statement_group, []).append(query)
+    by_statement = grouped(queries, lambda query: query.statement_group)
     found = [_statement(group, like, whole) for group, like in by_statement.items()]
     return tuple(sorted(found, key=lambda group: -group.duration))
 

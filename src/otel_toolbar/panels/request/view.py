@@ -45,6 +45,8 @@ class RequestView:
     path_parameters: tuple[Field, ...]
     cookies: tuple[Field, ...]
     session: tuple[Field, ...]
+    form: tuple[Field, ...]
+    """Fields of a form that the app has read."""
 
 
 def view(trace: Trace, settings: Settings) -> RequestView:
@@ -74,6 +76,7 @@ def view(trace: Trace, settings: Settings) -> RequestView:
         path_parameters=fields(main.below(semconv.REQUEST_PATH_PARAMETER)),
         cookies=_cookies(main, headers),
         session=fields(main.below(semconv.REQUEST_SESSION)),
+        form=fields(main.below(semconv.REQUEST_FORM)),
     )
 
 

@@ -13,9 +13,9 @@ from otel_toolbar.settings import Settings
 FIRST = (
     "otel-toolbar", "fastapi", "starlette", "litestar", "quart", "django", "uvicorn", "hypercorn",
     "granian", "gunicorn", "uvloop", "sqlalchemy", "advanced-alchemy", "asyncpg", "psycopg", "aiosqlite",
-    "aiomysql", "redis", "saq", "litestar-saq", "jinja2", "strawberry-graphql", "httpx", "aiohttp",
-    "pydantic", "msgspec", "opentelemetry-api", "opentelemetry-sdk", "opentelemetry-instrumentation",
-    "opentelemetry-exporter-otlp",
+    "aiomysql", "redis", "aiocache", "saq", "litestar-saq", "jinja2", "strawberry-graphql", "httpx",
+    "aiohttp", "pydantic", "msgspec", "opentelemetry-api", "opentelemetry-sdk",
+    "opentelemetry-instrumentation", "opentelemetry-exporter-otlp",
 )  # fmt: skip
 """Packages that what is shown elsewhere depends on."""
 

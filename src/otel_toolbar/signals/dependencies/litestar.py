@@ -17,6 +17,7 @@ MODULE = "litestar._kwargs.dependencies"
 _MODEL = "litestar._kwargs.kwargs_model"
 _CLEANUP = "litestar._kwargs.cleanup"
 
+_Proxy: Any = wrapt.ObjectProxy  # generic for type checkers only, in wrapt before 2
 Arguments = tuple[Any, ...]
 Keywords = dict[str, Any]
 
@@ -24,6 +25,7 @@ Keywords = dict[str, Any]
 def install() -> None:
     _when_imported(MODULE, "resolve_dependency", _resolve)
     _when_imported(_CLEANUP, "DependencyCleanupGroup._wrap_next", _teardown)
+    wrapt.register_post_import_hook(_hook_throw, _CLEANUP)
     wrapt.register_post_import_hook(_hook_model, _MODEL)
 
 
@@ -45,6 +47,14 @@ def _hook_model(module: Any) -> None:
     seen = getattr(sys.modules.get(MODULE), "resolve_dependency", None)
     if seen is not None and hasattr(module, "resolve_dependency"):
         module.resolve_dependency = seen
+
+
+def _hook_throw(module: Any) -> None:
+    """What tears down after a failure has another name in older versions."""
+    group: Any = getattr(module, "DependencyCleanupGroup", None)
+    for name in ("_throw", "throw"):
+        if hasattr(group, name):
+            wrapt.wrap_function_wrapper(group, name, _thrown)
 
 
 def _resolve(
@@ -103,21 +113,65 @@ def _teardown(
     try:
         if not light.possible():
             return torn_down
-        generator = args[0]
-        code = getattr(generator, "ag_code", None) or generator.gi_code
-        return _timed(torn_down, _Called(generator, code))
+        return _timed(torn_down, args[0])
     except Exception:
         guard.failed("teardown of a dependency")
         return torn_down
 
 
-def _timed(torn_down: Callable[[], Awaitable[None]], called: Any) -> Callable[[], Awaitable[None]]:
-    async def timed() -> None:
-        injected = None
+def _thrown(real: Callable[..., Any], group: Any, args: Arguments, kwargs: Keywords) -> Any:
+    """An exception goes into each generator in turn."""
+    try:
+        if light.possible():
+            group._generators = [_Thrown(each) for each in group._generators]  # noqa: SLF001
+    except Exception:
+        guard.failed("teardown of a dependency")
+    return real(*args, **kwargs)
+
+
+class _Thrown(_Proxy):
+    """A generator that is torn down by what is thrown into it."""
+
+    def throw(self, error: BaseException) -> Any:
+        injected = _torn_down(self.__wrapped__)
         try:
-            injected = Injected("", called, "litestar", "teardown")
-        except Exception:
-            guard.failed("teardown of a dependency")
+            result = self.__wrapped__.throw(error)
+        except BaseException as raised:
+            _close(injected, _of_its_own(raised, error))
+            raise
+        _close(injected, None)
+        return result
+
+    async def athrow(self, error: BaseException) -> Any:
+        injected = _torn_down(self.__wrapped__)
+        try:
+            result = await self.__wrapped__.athrow(error)
+        except BaseException as raised:
+            _close(injected, _of_its_own(raised, error))
+            raise
+        _close(injected, None)
+        return result
+
+
+def _of_its_own(raised: BaseException, given: BaseException) -> BaseException | None:
+    """What a teardown failed with: neither what it was given, nor the end of the generator."""
+    passed_on = raised is given or isinstance(raised, (StopIteration, StopAsyncIteration))
+    return None if passed_on else raised
+
+
+def _torn_down(generator: Any) -> Injected | None:
+    try:
+        return Injected("", _Called(generator), "litestar", "teardown")
+    except Exception:
+        guard.failed("teardown of a dependency")
+        return None
+
+
+def _timed(
+    torn_down: Callable[[], Awaitable[None]], generator: Any
+) -> Callable[[], Awaitable[None]]:
+    async def timed() -> None:
+        injected = _torn_down(generator)
         try:
             await torn_down()
         except BaseException as error:
@@ -139,8 +193,8 @@ def _close(injected: Injected | None, error: BaseException | None) -> None:
 class _Called:
     """A generator's function as far as a generator tells."""
 
-    def __init__(self, generator: Any, code: Any) -> None:
+    def __init__(self, generator: Any) -> None:
         self.__name__ = generator.__name__
         self.__qualname__ = generator.__qualname__
         self.__module__ = ""
-        self.__code__ = code
+        self.__code__ = getattr(generator, "ag_code", None) or generator.gi_code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from . import fastapi, handled, quart, routes
+from . import fastapi, forms, handled, quart, routes
 
 
 @functools.cache
@@ -13,4 +13,5 @@ def install() -> None:
     routes.install()
     fastapi.install()
     handled.install()
+    forms.install()
     quart.install()

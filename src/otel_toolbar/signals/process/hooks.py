@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+from otel_toolbar.signals.core import functions
 from otel_toolbar.signals.core.framework import framework_of, layers
-
-from . import places
 
 HOOKS = ("before_request", "after_request", "after_response", "before_send", "after_exception",
          "on_startup", "on_shutdown")  # fmt: skip
@@ -29,22 +28,18 @@ def _of_app(app: Any) -> Iterator[dict[str, Any]]:
             continue
         for kind in HOOKS:
             for hook in _functions(getattr(layer, kind, None)):
-                yield {"kind": kind, "name": "", **places.of(hook)}
+                yield {"kind": kind, "name": "", **functions.of(hook)}
         emitter = getattr(layer, "event_emitter", None)
         for event, listeners in list(getattr(emitter, "listeners", {}).items()):
             for listener in list(listeners):
-                yield {"kind": "listener", "name": str(event), **places.of(listened(listener))}
+                yield {
+                    "kind": "listener",
+                    "name": str(event),
+                    **functions.of(functions.listened(listener)),
+                }
         for error, handler in list((getattr(layer, "exception_handlers", None) or {}).items()):
-            yield {"kind": "exception_handler", "name": _name(error), **places.of(handler)}
+            yield {"kind": "exception_handler", "name": _name(error), **functions.of(handler)}
         return
-
-
-def listened(listener: Any) -> Any:
-    """The app's function within a listener: Litestar wraps it so that its errors are logged."""
-    code = getattr(listener.fn, "__code__", None)
-    cells = getattr(listener.fn, "__closure__", None) or ()
-    free = dict(zip(code.co_freevars, cells, strict=False)) if code is not None else {}
-    return free["fn"].cell_contents if "fn" in free else listener.fn
 
 
 def _functions(given: Any) -> Sequence[Any]:

@@ -13,9 +13,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from otel_toolbar.signals.core import functions
 from otel_toolbar.signals.core.framework import framework_of, layers
-
-from . import places
 
 MAX_ROUTES = 2000
 _MAX_DEPTH = 10
@@ -142,7 +141,7 @@ def _route(path: str, methods: Iterable[Any], name: str, endpoint: Any, kind: st
         "methods": sorted({str(getattr(method, "value", method)) for method in methods}),
         "name": name,
         "kind": kind,
-        **({} if endpoint is None else places.of(endpoint)),
+        **({} if endpoint is None else functions.of(endpoint)),
     }
 
 

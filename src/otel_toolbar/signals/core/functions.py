@@ -9,7 +9,11 @@ import functools
 import sys
 from typing import Any
 
+import wrapt
+
 _MAX_WRAPPERS = 20
+_LITESTARS = "litestar.utils.sync"
+"""Module of the class that lets Litestar await a plain function."""
 
 
 def of(target: Any) -> dict[str, Any]:
@@ -28,11 +32,22 @@ def of(target: Any) -> dict[str, Any]:
     return facts | ({"file": file} if isinstance(file, str) else {})
 
 
+def listened(listener: Any) -> Any:
+    """The app's function within a listener of Litestar, which wraps it so that its errors are logged."""
+    code = getattr(listener.fn, "__code__", None)
+    cells = getattr(listener.fn, "__closure__", None) or ()
+    free = dict(zip(code.co_freevars, cells, strict=False)) if code is not None else {}
+    return free["fn"].cell_contents if "fn" in free else listener.fn
+
+
 def _unwrapped(target: Any) -> Any:
     """The function within partials, bound methods and decorators."""
     for _ in range(_MAX_WRAPPERS):
-        if isinstance(target, functools.partial):
+        if isinstance(target, functools.partial) or type(target).__module__ == _LITESTARS:
             target = target.func
+            continue
+        if isinstance(target, wrapt.FunctionWrapper):
+            target = target.__wrapped__
             continue
         own: dict[str, Any] = getattr(target, "__dict__", None) or {}
         inner = own.get("__wrapped__") or (
