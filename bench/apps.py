@@ -20,8 +20,13 @@ HEADERS = [
     (b"cookie", b"theme=dark; lang=en"),
     (b"connection", b"keep-alive"),
 ]
-PATHS = {"json": "/json", "page-1": "/page/1", "page-50": "/page/50"}
-"""Workloads: JSON without I/O, an HTML page with one query, one with fifty."""
+PATHS = {
+    "json": "/json",
+    "page-1": "/page/1",
+    "page-50": "/page/50",
+    "tasks-100": "/tasks/100",
+}
+"""Workloads: JSON without I/O, an HTML page with one query, one with fifty, JSON of a hundred tasks."""
 
 
 async def new_engine() -> AsyncEngine:
@@ -44,6 +49,16 @@ async def page(engine: AsyncEngine, count: int) -> str:
     return f"<!doctype html><html><head><title>Items</title></head><body>{items}</body></html>"
 
 
+async def gathered(count: int) -> int:
+    """A sum that `count` tasks have part in, each of two steps."""
+
+    async def leaf(number: int) -> int:
+        await asyncio.sleep(0)
+        return number
+
+    return sum(await asyncio.gather(*(leaf(number) for number in range(count))))
+
+
 def fastapi_app(engine: AsyncEngine) -> Any:
     from fastapi import FastAPI
     from fastapi.responses import HTMLResponse
@@ -57,6 +72,10 @@ def fastapi_app(engine: AsyncEngine) -> Any:
     @app.get("/page/{count}", response_class=HTMLResponse)
     async def html(count: int) -> str:
         return await page(engine, count)
+
+    @app.get("/tasks/{count}")
+    async def tasks(count: int) -> dict[str, int]:
+        return {"sum": await gathered(count)}
 
     for number in range(50):
         app.add_api_route(f"/other/{number}", json)
@@ -74,7 +93,16 @@ def starlette_app(engine: AsyncEngine) -> Any:
     async def html(request: Any) -> HTMLResponse:
         return HTMLResponse(await page(engine, request.path_params["count"]))
 
-    return Starlette(routes=[Route("/json", json), Route("/page/{count:int}", html)])
+    async def tasks(request: Any) -> JSONResponse:
+        return JSONResponse({"sum": await gathered(request.path_params["count"])})
+
+    return Starlette(
+        routes=[
+            Route("/json", json),
+            Route("/page/{count:int}", html),
+            Route("/tasks/{count:int}", tasks),
+        ]
+    )
 
 
 async def exchange(app: App, path: str) -> None:

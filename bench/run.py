@@ -14,7 +14,7 @@ import apps
 import startup
 from variants import VARIANTS
 
-COUNTS = {"json": 2000, "page-1": 500, "page-50": 40}
+COUNTS = {"json": 2000, "page-1": 500, "page-50": 40, "tasks-100": 150}
 HERE = Path(__file__).parent
 
 
