@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals.core import awaiting, callsite, light, steps
+from otel_toolbar.signals.core import awaiting, callsite, current, light, steps
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.tasks import blocking, observer, spans, threads
 from otel_toolbar.signals.tasks.account import Account
 from otel_toolbar.signals.tasks.lag import Lag
 from otel_toolbar.signals.tasks.observer import TaskObserver
 from otel_toolbar.signals.tasks.watchdog import Seen
+from otel_toolbar.wire import measured
 
 from .watching import LOOPS, observed, run, serve
 
@@ -46,7 +47,7 @@ PLACES: list[tuple[Any, str]] = [
     (callsite, "stack_of"),
     (spans, "start_task"),
     (spans.TaskSpan, "__init__"),
-    (spans.TaskSpan, "take"),
+    (spans.TaskSpan, "finish"),
     (threads.Work, "cancel"),
     (spans, "end_task"),
     (spans, "put_await"),
@@ -56,6 +57,10 @@ PLACES: list[tuple[Any, str]] = [
     (light, "start"),
     (observer, "_outcome"),
     (steps.Callback, "__init__"),
+    (steps, "_is_of_the_app"),
+    (current, "put"),
+    (current, "span"),
+    (measured, "attributes"),
 ]
 
 
@@ -120,7 +125,7 @@ def test_a_hook_that_raises(
 
     owner, name = place
     monkeypatch.setattr(owner, name, fails)
-    monkeypatch.setattr("otel_toolbar.signals.tasks.timeline.MAX_PARTS", 16)
+    monkeypatch.setattr("otel_toolbar.wire.measured.MAX_PARTS", 16)
     with caplog.at_level(logging.WARNING), observed(Settings(blocking_threshold=5)):
         assert run(main, loop) == expected
     told = [record.getMessage() for record in caplog.records if "failed;" in record.getMessage()]
