@@ -46,7 +46,7 @@ PLACES: list[tuple[Any, str]] = [
     (callsite, "stack_of"),
     (spans, "start_task"),
     (spans.TaskSpan, "__init__"),
-    (spans.TaskSpan, "take"),
+    (spans.TaskSpan, "finish"),
     (threads.Work, "cancel"),
     (spans, "end_task"),
     (spans, "put_await"),
@@ -120,7 +120,7 @@ def test_a_hook_that_raises(
 
     owner, name = place
     monkeypatch.setattr(owner, name, fails)
-    monkeypatch.setattr("otel_toolbar.signals.tasks.timeline.MAX_PARTS", 16)
+    monkeypatch.setattr("otel_toolbar.wire.measured.MAX_PARTS", 16)
     with caplog.at_level(logging.WARNING), observed(Settings(blocking_threshold=5)):
         assert run(main, loop) == expected
     told = [record.getMessage() for record in caplog.records if "failed;" in record.getMessage()]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import repeat
 from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple
@@ -57,7 +58,7 @@ _ROUTERS = (
     "/starlette/routing.py", "/fastapi/routing.py", "/litestar/routes/http.py", "/quart/app.py",
 )  # fmt: skip
 _EDGES_OF_OURS = (_OURS + "signals/server/", _OURS + "signals/core/steps.py")
-_WITHIN = frozenset({"run_in_executor", "create_task", "maybe_eager", "_creating", "call_soon"})
+_WITHIN = frozenset({"run_in_executor", "create_task", "maybe_eager", "call_soon"})
 """Functions of these that are called by the app, not by the loop."""
 _TEMPLATE = "<template>"
 """File name of a Jinja2 template that comes from no file."""
@@ -116,30 +117,79 @@ def stack_of(frame: FrameType) -> Stack | None:
     return _known(frames) if frames else None
 
 
-def caller(*, through_frameworks: bool = False) -> Place | None:
+def caller(  # noqa: C901 - one loop: it runs for every task
+    *, through_frameworks: bool = False, skip: int = 0
+) -> Place | None:
     """The line that called: the app's, or a framework's that acts for itself. None without either.
 
     `through_frameworks`: what a framework does in a function that the app calls is the app's doing.
+    `skip`: frames, from the caller's on, of which the caller knows that they are not meant.
     """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    start = sys._getframe(1 + skip)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    frame: FrameType | None = start
     outside: FrameType | None = None
-    for _ in range(MAX_DEPTH):
+    for _ in repeat(None, MAX_DEPTH):
         if frame is None:
             break
-        file = frame.f_code.co_filename
-        kind = _kinds.get(file)
-        if kind is None:
-            kind = kind_of(file)
-        if kind == APP:
-            return place_of(frame)
-        if kind == EDGE and frame.f_code.co_name not in _WITHIN:
-            break
-        if outside is None and _is_installed(file):
-            outside = frame
-            if kind != PACKAGE and not through_frameworks:
-                break
+        code = frame.f_code
+        try:
+            role = _roles[code.co_filename]
+        except KeyError:
+            role = _role_of(code.co_filename)
+        if role:
+            if role == _CALLS:
+                found = _places.get((id(code), frame.f_lasti))
+                return found[0] if found is not None else place_of(frame)
+            if role == _BEGINS:
+                if code.co_name not in _WITHIN:
+                    break
+            elif outside is None:
+                outside = frame
+                if role == _ACTS and not through_frameworks:
+                    break
         frame = frame.f_back
     return None if outside is None else place_of(outside)
+
+
+_PASSES_ON, _CALLS, _BEGINS, _ACTS, _SERVES = range(5)
+"""What a file's frame is among callers: one that another has called, the app's, an EDGE, a framework's
+that may act for itself, that of another package."""
+
+_roles: dict[str, int] = {}
+
+
+def _role_of(filename: str) -> int:
+    if len(_roles) >= _MAX_FILES:
+        _roles.clear()
+    kind = kind_of(filename)
+    if kind in (APP, EDGE):
+        role = _CALLS if kind == APP else _BEGINS
+    elif not _is_installed(filename):
+        role = _PASSES_ON
+    else:
+        role = _SERVES if kind == PACKAGE else _ACTS
+    _roles[filename] = role
+    return role
+
+
+def _is_installed(file: str) -> bool:
+    """An installed package that does something: not the standard library, anyio or ours."""
+    path = file.replace("\\", "/")
+    return (
+        any(site in path for site in _SITES)
+        and "/anyio/" not in path
+        and not path.startswith(_OURS)
+    )
+
+
+@lru_cache(_MAX_STACKS)
+def attributes(place: Place) -> dict[str, Any]:
+    """The attributes that tell a line, one object for all that tell it. Not to be written to."""
+    return {
+        semconv.CODE_FILE_PATH: place.file,
+        semconv.CODE_LINE_NUMBER: place.line,
+        semconv.CODE_FUNCTION_NAME: place.function,
+    }
 
 
 def library_of(frame: FrameType | None) -> Place | None:
@@ -158,23 +208,6 @@ def library_of(frame: FrameType | None) -> Place | None:
 def is_of_the_app(place: Place | None) -> bool:
     """True when that is a line of the app's own code."""
     return place is not None and kind_of(place.file) == APP
-
-
-_installed: dict[str, bool] = {}
-
-
-def _is_installed(file: str) -> bool:
-    """An installed package that does something: not the standard library, anyio or ours."""
-    known = _installed.get(file)
-    if known is None:
-        path = file.replace("\\", "/")
-        known = (
-            any(site in path for site in _SITES)
-            and "/anyio/" not in path
-            and not path.startswith(_OURS)
-        )
-        _installed[file] = known
-    return known
 
 
 _places: dict[tuple[int, int], tuple[Place, CodeType]] = {}
@@ -271,11 +304,7 @@ def _learn_stack(key: tuple[int, ...], frames: list[FrameType]) -> Stack:
     places = tuple(map(_place, frames))
     lines = tuple(map(str, places))
     text = "\n".join(lines)
-    innermost: dict[str, Any] = {
-        semconv.CODE_FILE_PATH: places[0].file,
-        semconv.CODE_LINE_NUMBER: places[0].line,
-        semconv.CODE_FUNCTION_NAME: places[0].function,
-    }
+    innermost = attributes(places[0])
     found = Stack(
         places,
         f"{places[0].file}:{places[0].line}",
@@ -283,7 +312,7 @@ def _learn_stack(key: tuple[int, ...], frames: list[FrameType]) -> Stack:
         call_path(lines),
         tuple(frame.f_code for frame in frames),
         innermost,
-        innermost | {semconv.CODE_STACKTRACE: text},
+        {**innermost, semconv.CODE_STACKTRACE: text},
     )
     if len(_stacks) >= _MAX_STACKS:
         _stacks.clear()

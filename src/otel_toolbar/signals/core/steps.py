@@ -17,8 +17,7 @@ import os
 import threading
 import time
 import weakref
-from functools import lru_cache
-from types import MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, Protocol, cast
 
 from opentelemetry import context as otel_context
@@ -26,10 +25,14 @@ from opentelemetry import trace
 
 from otel_toolbar import guard
 
+from . import current
 from . import record as records
 
 clock = time.perf_counter_ns
 """The clock of all times here."""
+
+unix = time.time_ns() - clock()
+"""What to add to such a time for unix ns; see `set_unix`."""
 
 WORK = "_otel_toolbar_work"
 """Attribute of a task: its `Work`, which goes with it."""
@@ -40,28 +43,33 @@ _OF = "_otel_toolbar_watch"
 _METHODS = ("call_soon", "create_task", "close")
 """Methods of a loop that are ours while it is watched."""
 
-MAX_PARTS = 512
-"""Parts of a timeline before the observer is asked to shorten it."""
+NOTABLE = 2_500_000
+"""ns of a step from which on it is remembered as what may have made the loop late."""
+
+MAX_MARKS = 512
+"""Marks of a timeline before the observer is asked to shorten it."""
 
 
 class Work:
     """What one task did on its loop, in ns. It refers to no task, coroutine or frame."""
 
     __slots__ = (
-        "account", "below", "busy", "created", "first", "grain", "label", "last", "name", "nested",
-        "parts", "place", "queued", "span", "steps",
+        "account", "below", "busy", "created", "current", "first", "grain", "label", "last", "marks",
+        "name", "nested", "place", "queued", "span", "steps",
     )  # fmt: skip
 
-    def __init__(self) -> None:
-        self.account: Any = None
+    def __init__(self, account: Any = None, label: str | None = None, place: Any = None) -> None:
+        self.account = account
         """Of the request that it works for, in the observer's keeping."""
+        self.label = label
+        """Of its coroutine."""
+        self.place = place
+        """Where it was created."""
         self.span: Any = None
+        self.current: Any = None
+        """The span that its first step is to make the current one."""
         self.name: str | None = None
         """Of the task, once it has ended."""
-        self.label: str | None = None
-        """Of its coroutine."""
-        self.place: Any = None
-        """Where it was created."""
         self.created = clock()
         self.first = self.last = 0
         """When its first step began and when its last one ended."""
@@ -69,10 +77,10 @@ class Work:
         """`queued`: ready, and the loop busy with others."""
         self.nested = self.below = 0
         """Time of what ran within a step and is not its own: of this one, and of all before."""
-        self.parts: list[int] | None = None
-        """Running and waiting in turn, when a timeline is wanted."""
+        self.marks: list[int] | None = None
+        """When each step began and ended, when a timeline is wanted."""
         self.grain = 0
-        """A shorter wait is no part of its own."""
+        """A shorter wait is not marked."""
 
 
 class Observer(Protocol):
@@ -133,6 +141,7 @@ class Watch:
         "loop",
         "native",
         "on",
+        "outer",
         "pid",
         "since",
         "step",
@@ -147,19 +156,47 @@ class Watch:
         """Since when what runs now counts for whom it does; 0 while the loop waits, or is not watched."""
         self.step = 0
         """When the running step began."""
+        self.outer: list[tuple[Work | None, int, int]] = []
+        """What was running when a loop was run within it."""
         self.thread = threading.get_ident()
         self.native = threading.get_native_id()
         self.pid = os.getpid()
         self.longest = 0
         self.culprit: Any = None
-        """The longest step since the last look at the lag, and its account."""
+        """The longest step since the last look at the lag, of `NOTABLE` at least, and its account."""
         self.extra: Any = None
         """The observer's."""
         self.on = True
 
+    def interrupt(self) -> None:
+        """A step begins within what runs."""
+        self.outer.append((self.work, self.since, self.step))
+
+    def resume(self, took: int) -> None:
+        """It has ended."""
+        self.work, self.since, self.step = self.outer.pop()
+        if self.work is not None:
+            self.work.nested += took
+
 
 _observer: Observer | None = None
 _watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = weakref.WeakKeyDictionary()
+
+
+def set_unix() -> None:
+    """Compare the clocks anew: a machine may have slept, or its time been set."""
+    global unix
+    for _ in range(3):
+        before = clock()
+        unix_time = time.time_ns()
+        after = clock()
+        unix = unix_time - (before + after) // 2
+        if after - before < _AT_ONCE:
+            return
+
+
+_AT_ONCE = 10_000
+"""ns for three looks at clocks; beyond, something else ran meanwhile."""
 
 
 def observe(observer: Observer | None) -> None:
@@ -255,18 +292,26 @@ def unwatch(loop: asyncio.AbstractEventLoop) -> None:
 
 # The task's two callbacks: of the C task, and of the Python one, which subclasses may come from.
 
-_TASKS: tuple[type[Any], ...] = (asyncio.Task, cast(Any, asyncio.tasks)._PyTask)  # noqa: SLF001
-_PY_TASK: type[Any] = _TASKS[1]
+_PY_TASK: type[Any] = cast(Any, asyncio.tasks)._PyTask  # noqa: SLF001
 _STEP, _WAKEUP = "TaskStepMethWrapper", "task_wakeup"
 _PY_STEPS = frozenset({"__step", "__wakeup"})
+_ASYNCIO_TASKS = vars(asyncio.tasks)
+_step_type: type[Any] | None = None
+"""Of the C task's callback for a step, once one has been seen: to ask for its name takes longer."""
 
 
-def is_step(callback: Any, task: Any) -> bool:
+def is_step(callback: Any) -> bool:
     """True for what steps a task. `task.cancel` and the like have a task as `__self__` too."""
-    if type(callback).__name__ == _STEP:
-        return True
-    name = callback.__name__
-    return name == _WAKEUP or (name in _PY_STEPS and isinstance(task, _PY_TASK))
+    global _step_type
+    kind = cast("type[Any]", type(callback))
+    if kind is MethodType:
+        # Not by `isinstance`, which asks some proxies what they stand for.
+        return callback.__name__ in _PY_STEPS and issubclass(type(callback.__self__), _PY_TASK)
+    if kind is BuiltinFunctionType:
+        return callback.__name__ == _WAKEUP
+    if kind.__name__ == _STEP and isinstance(getattr(callback, "__self__", None), asyncio.Task):
+        _step_type = kind
+    return kind is _step_type
 
 
 class Callback:
@@ -308,14 +353,18 @@ class Callback:
 def _is_of_the_app(callback: Any) -> bool:
     """False for asyncio's own callbacks and for what a loop or a library does within."""
     module = getattr(callback, "__module__", None)
+    if module in _loop_modules:
+        return False
     if module is None:
         return not isinstance(getattr(callback, "__self__", None), asyncio.Future)
-    return not _is_of_a_loop(str(module))
+    if str(module).startswith(("asyncio", "_asyncio", "uvloop", "anyio", "uvicorn")):
+        _loop_modules.add(module)
+        return False
+    return True
 
 
-@lru_cache(4096)
-def _is_of_a_loop(module: str) -> bool:
-    return module.startswith(("asyncio", "_asyncio", "uvloop", "anyio", "uvicorn"))
+_loop_modules: set[str] = set()
+"""Modules seen of a loop and of libraries that are part of one."""
 
 
 def _watch(loop: asyncio.AbstractEventLoop, observer: Observer) -> Watch:
@@ -330,27 +379,24 @@ def _watch(loop: asyncio.AbstractEventLoop, observer: Observer) -> Watch:
 def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - one closure, for speed
     real_call_soon, real_create_task, real_close = loop.call_soon, loop.create_task, loop.close
     get_task_factory = loop.get_task_factory
-    long_wait, blocking = observer.long_wait, observer.blocking
-    current, now, method = records.current_in, clock, MethodType
+    long_wait, notable = observer.long_wait, min(observer.blocking, NOTABLE)
+    record_in, now, method = records.current_in, clock, MethodType
+    builtin, function = BuiltinFunctionType, FunctionType
 
-    def run(task: Any, ready: int, callback: Any, *args: Any) -> Any:  # noqa: C901
+    def run(task: Any, ready: int, callback: Any, args: tuple[Any, ...]) -> Any:  # noqa: C901
         try:
             work: Work = task._otel_toolbar_work  # noqa: SLF001
         except AttributeError:
             work = _found(observer, task)
         start = now()
         last = work.last
-        if last:
-            work.queued += start - ready
-            if ready - last > long_wait and work.account is not None:
-                try:
-                    observer.waited(work, task, ready, start)
-                except Exception:
-                    guard.failed("await of a task")
-        else:
-            work.first = start
-        outer, outer_since, outer_step = watch.work, watch.since, watch.step
-        watch.work, watch.since, watch.step = work, start, start
+        if ready - last > long_wait:  # before the first step, too
+            _waited(observer, work, task, ready, start)
+        work.queued += start - ready
+        if watch.since:
+            watch.interrupt()
+        watch.work = work
+        watch.since = watch.step = start
         try:
             return callback(*args)
         finally:
@@ -362,57 +408,66 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
                 work.nested = 0
             work.steps += 1
             work.busy += own
-            held = end - watch.since
-            watch.work, watch.since, watch.step = outer, outer_since, outer_step
-            if outer is not None:  # a loop that is run within a step
-                outer.nested += took
+            since = watch.since
+            watch.work, watch.since = None, 0
+            if watch.outer:
+                watch.resume(took)
+            if end - since > notable:
+                _was_long(observer, watch, work, task, since, end)
             account = work.account
-            if held > watch.longest:
-                watch.longest, watch.culprit = held, account
-            try:
-                if account is not None:
-                    account.busy += own
-                    if held > blocking:
-                        observer.blocked(watch, work, task, end - held, end)
-                    parts = work.parts
-                    if parts is not None:
-                        gap = start - last
-                        if not parts:
-                            parts.append(took)
-                        elif gap < work.grain:
-                            parts[-1] += gap + took
+            if account is not None:
+                account.busy += own
+                try:
+                    marks = work.marks
+                    if marks is not None:
+                        if start - last < work.grain:
+                            marks[-1] = end
                         else:
-                            parts.append(gap)
-                            parts.append(took)
-                            if len(parts) > MAX_PARTS:
+                            marks.append(start)
+                            marks.append(end)
+                            if len(marks) > MAX_MARKS:
                                 observer.shorten(work)
                     if work.span is not None and task.done():
                         observer.finished(work, task, end)
-            except Exception:
-                guard.failed("step of a task")
+                except Exception:
+                    guard.failed("step of a task")
             # A frame that a traceback keeps must not keep the task.
             del task, callback, args
 
     def call_soon(callback: Any, *args: Any, context: Any = None) -> Any:
         if not watch.on:
             return real_call_soon(callback, *args, context=context)
-        task = getattr(callback, "__self__", None)
-        if isinstance(task, _TASKS) and is_step(callback, task):
-            # A bound method of the task: asyncio prints such a handle as the task, as without us.
-            handle = real_call_soon(method(run, task), now(), callback, *args, context=context)
-        elif current(context) is not None and callable(callback) and _is_of_the_app(callback):
-            handle = real_call_soon(_callback(watch, callback), *args, context=context)
+        kind = cast("type[Any]", type(callback))
+        if kind is builtin:
+            steps_a_task = callback.__name__ == _WAKEUP
+        elif kind is function:
+            steps_a_task = False
         else:
+            steps_a_task = kind is _step_type or is_step(callback)
+        if steps_a_task:
+            # A bound method of the task: asyncio prints such a handle as the task, as without us.
+            step = method(run, callback.__self__)
+            handle = real_call_soon(step, now(), callback, args, context=context)
+        else:
+            own = kind is function and callback.__globals__ is _ASYNCIO_TASKS  # of `gather`, say
+            if not own and record_in(context) is not None:
+                callback = _callback(watch, callback)
             handle = real_call_soon(callback, *args, context=context)
         if handle._source_traceback:  # debug mode keeps where it was made  # noqa: SLF001
             del handle._source_traceback[-1]  # noqa: SLF001
         return handle
 
-    def create_task(coro: Any, **kwargs: Any) -> Any:
-        work = _creating(observer, coro, kwargs.get("name")) if watch.on else None
+    def create_task(coro: Any, **kwargs: Any) -> Any:  # noqa: C901
+        work = None
+        if watch.on:
+            try:
+                work = observer.creating(coro, kwargs.get("name") if kwargs else None)
+            except Exception:
+                guard.failed("creation of a task")
         if work is None:
             work = Work()
-        token = None if work.span is None or kwargs.get("context") else _enter(work.span)
+        elif kwargs and kwargs.get("context") is not None:
+            work.current = None  # a context of the app's own is not ours to change
         try:
             if get_task_factory() is None and "eager_start" not in kwargs:
                 task = real_create_task(coro, **kwargs)
@@ -421,16 +476,20 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
         except BaseException:
             _not_created(observer, work)
             raise
-        finally:
-            if token is not None:
-                _leave(token)
-        _keep(observer, work, task)
+        try:
+            task._otel_toolbar_work = work  # noqa: SLF001
+            if task._source_traceback or work.first:  # noqa: SLF001
+                _created(observer, work, task)
+        except Exception:  # a task factory's own object
+            _not_created(observer, work)
         try:
             return task
         finally:
             del task
 
     def maybe_eager(work: Work, coro: Any, kwargs: dict[str, Any]) -> Any:
+        token = _enter(work.current)
+        work.current = None
         outer, start = watch.work, clock()
         watch.work = work
         try:
@@ -440,6 +499,7 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
             took = clock() - start
             if outer is not None:
                 outer.nested += took  # an eager child's time is not its parent's
+            _leave(token)
             _began_eagerly(work, coro, start, took)
 
     def close() -> None:
@@ -455,6 +515,38 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
         setattr(loop, name, ours)
 
 
+def _waited(observer: Observer, work: Work, task: Any, ready: int, start: int) -> None:
+    """A step begins that comes long after the last one, or is the first."""
+    if not work.last:
+        work.first = start
+        work.queued -= start - ready  # told as the time until it was started
+        if work.current is not None:
+            try:
+                current.put(work.current)
+            except Exception:
+                guard.failed("context of a task")
+            work.current = None
+    elif work.account is not None:
+        try:
+            observer.waited(work, task, ready, start)
+        except Exception:
+            guard.failed("await of a task")
+
+
+def _was_long(
+    observer: Observer, watch: Watch, work: Work, task: Any, since: int, end: int
+) -> None:
+    """A step has ended, of which the part since `since` was long."""
+    account = work.account
+    if end - since > watch.longest:
+        watch.longest, watch.culprit = end - since, account
+    if end - since > observer.blocking and account is not None:
+        try:
+            observer.blocked(watch, work, task, since, end)
+        except Exception:
+            guard.failed("step of a task")
+
+
 def _began_eagerly(work: Work, coro: Any, start: int, took: int) -> None:
     """Count the first step of a task that has run already; a factory need not have run it."""
     own = took - work.nested
@@ -463,16 +555,8 @@ def _began_eagerly(work: Work, coro: Any, start: int, took: int) -> None:
     if inspect.iscoroutine(coro) and inspect.getcoroutinestate(coro) != inspect.CORO_CREATED:
         work.first, work.last, work.steps = start, start + took, 1
         work.busy, work.below, work.nested = own, work.nested, 0
-        if work.parts is not None:
-            work.parts.append(took)
-
-
-def _creating(observer: Observer, coro: Any, name: Any) -> Work | None:
-    try:
-        return observer.creating(coro, name)
-    except Exception:
-        guard.failed("creation of a task")
-        return None
+        if work.marks is not None:
+            work.marks += (start, start + took)
 
 
 def _not_created(observer: Observer, work: Work) -> None:
@@ -493,7 +577,10 @@ def _found(observer: Observer, task: Any) -> Work:
 
 
 def _callback(watch: Watch, callback: Any) -> Any:
+    """What is to be called for a callback that is scheduled within a request."""
     try:
+        if not callable(callback) or not _is_of_the_app(callback):
+            return callback
         # asyncio refuses those in debug mode; Python 3.10 still has generators for coroutines.
         if inspect.iscoroutinefunction(callback) or hasattr(callback, "_is_coroutine"):
             return callback
@@ -504,7 +591,9 @@ def _callback(watch: Watch, callback: Any) -> Any:
 
 
 def _enter(span: Any) -> Any:
-    """Make `span` the current one of the context that the new task copies."""
+    """Make `span` the current one while a task is created that may run at once."""
+    if span is None:
+        return None
     try:
         return otel_context.attach(trace.set_span_in_context(span))
     except Exception:
@@ -513,23 +602,20 @@ def _enter(span: Any) -> Any:
 
 
 def _leave(token: Any) -> None:
+    if token is None:
+        return
     try:
         otel_context.detach(token)
     except Exception:
         guard.failed("context of a task")
 
 
-def _keep(observer: Observer, work: Work, task: Any) -> None:
-    """Let the work go with its task."""
-    try:
+def _created(observer: Observer, work: Work, task: Any) -> None:
+    """A task was created that has run already, or keeps where it was created."""
+    if task._source_traceback:  # noqa: SLF001
+        del task._source_traceback[-1]  # noqa: SLF001
+    if work.span is not None and work.first and task.done():
         try:
-            setattr(task, WORK, work)
-        except AttributeError:  # a task factory's own object
-            observer.not_created(work)
-            return
-        if task._source_traceback:  # noqa: SLF001
-            del task._source_traceback[-1]  # noqa: SLF001
-        if work.span is not None and work.first and task.done():
             observer.finished(work, task, work.last)
-    except Exception:
-        guard.failed("creation of a task")
+        except Exception:
+            guard.failed("end of a task")

@@ -10,8 +10,7 @@ from opentelemetry.util.types import AttributeValue
 from otel_toolbar import semconv
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core import steps
-
-from . import timeline
+from otel_toolbar.wire import measured
 
 if TYPE_CHECKING:
     from .observer import TaskObserver
@@ -35,7 +34,7 @@ class Account:
         work: steps.Work,
         max_tasks: int,
     ) -> None:
-        self._max_tasks = max_tasks
+        self.max_tasks = max_tasks
         self._observer = observer
         self.watch = watch
         self.record: records.Record | None = record
@@ -44,7 +43,7 @@ class Account:
         self.handler = work
         self.outer: Account | None = work.account
         """Of the request in whose task this one is handled."""
-        self.outer_parts = work.parts
+        self.outer_marks = work.marks
         self.outer_span = work.span
         self.begin = steps.clock()
         in_step = watch.work is work and watch.since != 0
@@ -67,26 +66,31 @@ class Account:
         self.other: Account | None = None
         """The request that caused the longest lag which was not this request's own."""
         work.account, work.span = self, None
-        work.parts = [] if in_step else None
+        work.marks, work.grain = ([] if in_step else None), 0
 
     def may_have_span(self, record: records.Record) -> bool:
         """True for one more task or work in a thread; else it is counted as dropped."""
-        if self.spans < self._max_tasks:
+        if self.spans < self.max_tasks:
             self.spans += 1
             return True
+        self.drop(record)
+        return False
+
+    def drop(self, record: records.Record) -> None:
+        """One more that has no span."""
         if not record.closed:
             self.dropped += 1
             record.dropped += 1
-        return False
 
     def hand_back(self) -> None:
         """Give the task back to whom it belonged before."""
         work, outer = self.handler, self.outer
         if outer is not None:
             outer.busy += self.busy
-            if self.outer_parts is not None and work.parts:
-                self.outer_parts += work.parts
-        work.account, work.parts, work.span = outer, self.outer_parts, self.outer_span
+            if self.outer_marks is not None and work.marks:
+                self.outer_marks += work.marks
+        work.account, work.marks, work.span = outer, self.outer_marks, self.outer_span
+        work.grain = 0
 
     def summary(self) -> dict[str, AttributeValue]:
         record, work, watch = self.record, self.handler, self.watch
@@ -113,10 +117,9 @@ class Account:
             longest = sorted(self.waits.items(), key=lambda item: -item[1])[:MAX_TARGETS]
             facts[semconv.AWAIT_TARGETS] = [target for target, _ in longest]
             facts[semconv.AWAIT_DURATIONS] = [ns / 1e9 for _, ns in longest]
-        if work.parts is not None:
-            facts[semconv.ASYNCIO_TASK_TIMELINE] = timeline.of_handler(
-                work, self.offset, running_step, now
-            )
+        if work.marks is not None:
+            marks = self._marks(now, running_step)
+            facts[semconv.ASYNCIO_TASK_TIMELINE] = measured.timeline(marks)
         self.server, self.record = None if record is None else record.server, None
         return facts
 
@@ -130,11 +133,20 @@ class Account:
     def _handler(self, now: int, running_step: int) -> tuple[int, int]:
         """Time that the handler was not running, and the part of it in which it could have been."""
         work = self.handler
-        if work.parts is None:
+        if work.marks is None:
             return 0, 0
-        ran = sum(work.parts[::2]) + running_step - self.offset
-        waited = max(0, now - self.begin - ran)
+        marks = self._marks(now, running_step)
+        waited = max(0, now - self.begin - sum(marks[1::2]) + sum(marks[::2]))
         return waited, min(waited, work.queued - self._queued)
+
+    def _marks(self, now: int, running_step: int) -> list[int]:
+        """When the handler's steps began and ended within the request, with the one that runs."""
+        marks = list(self.handler.marks or ())
+        if running_step:
+            marks += (now - running_step, now)
+        if marks:
+            marks[0] = max(marks[0], self.begin)
+        return marks
 
     def _lag(self, now: int) -> dict[str, AttributeValue]:
         lag = self.watch.extra.lag

@@ -12,7 +12,7 @@ from otel_toolbar.signals.core import steps
 if TYPE_CHECKING:
     from .account import Account
 
-NOTABLE = 5_000_000
+NOTABLE = 2 * steps.NOTABLE
 """ns of lag from which it is asked who caused it."""
 
 
@@ -61,6 +61,7 @@ class Lag:
     def _tick(self) -> None:
         try:
             self._ticking = False
+            steps.set_unix()
             now = steps.clock()
             self._add(now, max(0, now - self._due))
             if self.active and self._watch.on:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any, cast
 
 from otel_toolbar import semconv
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals.core import awaiting, callsite, light, steps
+from otel_toolbar.signals.core import awaiting, callsite, current, light, steps
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.steps import Watch, Work
 
@@ -63,6 +64,7 @@ class TaskObserver:
         work = None if watch is None else steps.current_work(watch)
         if watch is None or work is None:
             return
+        steps.set_unix()
         account = Account(self, watch, record, work, self._max_tasks)
         record.account = record.subjects[SUBJECT] = account
         steps.cut(watch, work, account.begin)
@@ -94,36 +96,35 @@ class TaskObserver:
     def _put_off(work: Work, now: int) -> None:
         span = work.span
         try:
-            spans.end_task(work, "running", None, now)
+            by_now = copy.copy(work)  # it goes on
+            by_now.span = by_now.current = None
+            if by_now.first:
+                by_now.last = now
+            spans.end_task(span, by_now, "running", None, now)
         finally:
-            work.span, work.parts = Later(span), None
+            work.span, work.marks = Later(span), None
 
     # Tasks.
 
     def creating(self, coro: Any, name: str | None) -> Work | None:
-        coroutine = spans.coroutine_name(coro)
-        if name is not None and coroutine.startswith(_WRAPPERS):
-            coroutine = str(name)  # the function's, as anyio gives it
-        return self._start(coroutine, callsite.caller())
-
-    def found(self, task: Any) -> Work:
-        work = self._start(spans.coroutine_name(task.get_coro()), None) or Work()
-        work.name = task.get_name()
-        return work
-
-    def _start(self, name: str, place: callsite.Place | None) -> Work | None:
         record = records.current()
         if record is None or record.server is None or record.account is None:
             return None
-        account: Account = record.account
-        work = Work()
-        work.account, work.place, work.label = account, place, name
-        if not record.closed:
-            account.tasks += 1
-        if account.may_have_span(record):
-            work.span = spans.start_task(record, name, place)
-            work.parts = []
-            account.open.add(work)
+        coroutine = getattr(coro, "__qualname__", None)
+        if type(coroutine) is not str:
+            coroutine = spans.coroutine_name(coro)
+        if name is not None and coroutine.startswith(_WRAPPERS):
+            coroutine = str(name)  # the function's, as anyio gives it
+        return _start(record, coroutine, callsite.caller(skip=_OURS))
+
+    def found(self, task: Any) -> Work:
+        record = records.current()
+        if record is None or record.server is None or record.account is None:
+            work = Work()
+        else:
+            work = _start(record, spans.coroutine_name(task.get_coro()), None)
+            work.current = None
+        work.name = task.get_name()
         return work
 
     def not_created(self, work: Work) -> None:
@@ -133,20 +134,19 @@ class TaskObserver:
             return
         account.tasks -= 1
         account.open.discard(work)
-        work.span = None
+        work.span = work.current = None
         if isinstance(span, light.LightSpan) and span.record is not None:
             span.record.let_go(span)
 
     def finished(self, work: Work, task: Any, now: int) -> None:
         work.name = task.get_name()
         state, error = _outcome(task)
-        span = work.span
+        span, work.span = work.span, None
         if isinstance(span, Later):
             span.end(work, state, error, now)
         else:
             work.account.open.discard(work)
-            spans.end_task(work, state, error, now)
-        work.span = work.parts = None
+            spans.end_task(span, work, state, error, now)
 
     def shorten(self, work: Work) -> None:
         timeline.shorten(work)
@@ -189,12 +189,37 @@ class TaskObserver:
             account.blocked += until - since
 
 
+_OURS = 2
+"""Frames between the loop's `create_task` and where it is asked who called."""
+
+
+def _start(record: records.Record, name: str, place: callsite.Place | None) -> Work:
+    """What is kept of a task of a request, with its span unless there are too many."""
+    account: Account = record.account
+    work = Work(account, name, place)
+    if not record.closed_at:
+        account.tasks += 1
+    if account.spans >= account.max_tasks:
+        account.drop(record)
+    else:
+        account.spans += 1
+        if record.closed_at or record.told_of_starts:
+            span = spans.start_task(work)
+        else:
+            span = spans.TaskSpan(work, current.span(), record)
+            record.keep(span)
+        work.span = work.current = span
+        work.marks = []
+        account.open.add(work)
+    return work
+
+
 def _outcome(task: Any) -> tuple[str, BaseException | None]:
     """The state of a finished task, read so that asyncio still tells of an exception nobody gets."""
-    if task.cancelled():
-        return "cancelled", None
     error = task._exception  # noqa: SLF001
-    return ("done", None) if error is None else ("failed", error)
+    if error is not None:
+        return "failed", error
+    return ("cancelled" if task.cancelled() else "done"), None
 
 
 _observer: TaskObserver | None = None

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from opentelemetry import trace
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from otel_toolbar import semconv
-from otel_toolbar.signals.core import callsite, exceptions, lazy, light, steps
+from otel_toolbar.signals.core import callsite, current, exceptions, lazy, light, steps
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.callsite import Place
-from otel_toolbar.version import VERSION
+from otel_toolbar.wire import measured
 
-from . import timeline
-
-SCOPE = InstrumentationScope("otel_toolbar.signals.tasks", VERSION)
+SCOPE = InstrumentationScope(*measured.SCOPE)
 _RECENT = 20
 """Spans looked at for one that tells of an await already."""
 
 
 def wall(at: int) -> int:
     """A time of `steps.clock` as unix ns."""
-    return time.time_ns() - (steps.clock() - at)
+    steps.set_unix()
+    return at + steps.unix
 
 
 def put_place(attributes: dict[str, Any], place: Place | None) -> None:
     if place is not None:
-        attributes[semconv.CODE_FILE_PATH] = place.file
-        attributes[semconv.CODE_LINE_NUMBER] = place.line
-        attributes[semconv.CODE_FUNCTION_NAME] = place.function
+        attributes.update(callsite.attributes(place))
 
 
 def short(place: Place) -> str:
@@ -48,108 +43,88 @@ def coroutine_name(coro: Any) -> str:
 
 
 class TaskSpan(lazy.LazySpan):
-    """The span of a task of a request that still runs; what is measured is put in words later."""
+    """The span of a task of a request that still runs; what is measured is put in words when it is read."""
 
-    __slots__ = ("_coroutine", "_measured", "_name", "_place")
+    __slots__ = ("_name", "_state", "_work")
 
-    def __init__(
-        self, coroutine: str, place: Place | None, above: Span, record: records.Record, created: int
-    ) -> None:
-        super().__init__(SpanKind.INTERNAL, above, record, created)
-        self.instrumentation_scope = SCOPE
-        self._coroutine = coroutine
-        self._place = place
+    kind = SpanKind.INTERNAL  # pyright: ignore[reportIncompatibleVariableOverride, reportAssignmentType]
+    instrumentation_scope = SCOPE  # pyright: ignore[reportIncompatibleVariableOverride, reportAssignmentType]
+
+    def __init__(self, work: steps.Work, above: Span, record: records.Record) -> None:
+        self._work = work
+        self._state: str | None = None
         self._name: str | None = None
-        self._measured: Measured | None = None
+        self._above = above
+        self._server = record.server
+        self.span_id = light.random_bits(64) or 1
+        self._context = self._facts = self._links = self._events = None
+        self.record = record
+        self.resource = record.resource
+        self.limits, self._status = lazy.NOTHING
+        self.start_time = work.created + steps.unix
+        self.end_time = None
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self._name or f"task {self._coroutine}"
+        return self._name or f"task {self._work.label}"
 
     @name.setter
     def name(self, name: str) -> None:
         self._name = name
 
     @property
-    def own(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        facts = self._facts
-        if facts is None or self._measured is not None:
-            with lazy.making:
-                facts = self._facts = self._facts or self._new_facts()
-                measured, self._measured = self._measured, None
-                if measured is not None:
-                    facts.update(_facts(measured))
-        return facts
+    def shared(self) -> light.Shared:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return (measured.attributes(*_measured(self._work, self._state)),)
+
+    def figures(self) -> tuple[Any, ...] | None:
+        if self._facts or self._events or self._links or self._name:
+            return None  # an error has attributes, too
+        return _measured(self._work, self._state)
 
     def _new_facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = {semconv.ASYNCIO_TASK_COROUTINE: self._coroutine}
-        put_place(facts, self._place)
-        return facts
+        return {}
 
-    def take(self, measured: Measured) -> None:
-        """To be called before its end."""
-        self._measured = measured
-
-
-Measured = tuple[str, str | None, int, int, int, int, int, int, "list[int] | None"]
-"""What `_measured` tells of a task that has ended, or goes on after its request."""
+    def finish(self, work: steps.Work, state: str, now: int) -> None:
+        """End it with what was measured by `now`."""
+        self._work = work
+        self._state = state
+        self.end(now + steps.unix)
 
 
-def _measured(work: steps.Work, state: str, until: int) -> Measured:
-    waits = state == "running" and work.first != 0
+def _measured(work: steps.Work, state: str | None) -> tuple[Any, ...]:
+    place = work.place
     return (
+        work.label or "",
+        None if place is None else callsite.attributes(place),
         state,
         work.name,
         work.steps,
         work.busy,
         work.below,
+        work.created,
         work.first,
-        work.first - work.created,
-        until if waits else work.last,
-        timeline.parts_of(work, until if waits else None),
+        work.last,
+        None if state is None else work.marks,
     )
 
 
-def _facts(measured: Measured) -> dict[str, Any]:
-    state, name, count, busy, below, first, queued, until, parts = measured
-    facts: dict[str, Any] = {
-        semconv.ASYNCIO_TASK_STATE: state,
-        semconv.ASYNCIO_TASK_STEPS: count,
-        semconv.ASYNCIO_TASK_CPU: busy / 1e9,
-        semconv.ASYNCIO_TASK_WAIT: max(0, until - first - busy - below) / 1e9,
-    }
-    if name is not None:
-        facts[semconv.ASYNCIO_TASK_NAME] = name
-    if first:
-        facts[semconv.ASYNCIO_TASK_STARTED] = queued / 1e9
-    if parts is not None:
-        facts[semconv.ASYNCIO_TASK_TIMELINE] = timeline.in_us(parts)
-    return facts
+def start_task(work: steps.Work) -> Span:
+    """The span of a task where a `TaskSpan` cannot be."""
+    attributes = measured.attributes(*_measured(work, None))
+    return light.start(f"task {work.label}", SpanKind.INTERNAL, attributes, SCOPE)
 
 
-def start_task(
-    record: records.Record, coroutine: str, place: Place | None, context: Any = None
-) -> Span:
-    if record.closed_at or record.told_of_starts:
-        attributes: dict[str, Any] = {semconv.ASYNCIO_TASK_COROUTINE: coroutine}
-        put_place(attributes, place)
-        return light.start(f"task {coroutine}", SpanKind.INTERNAL, attributes, SCOPE)
-    span = TaskSpan(coroutine, place, trace.get_current_span(context), record, time.time_ns())
-    record.keep(span)
-    return span
-
-
-def end_task(work: steps.Work, state: str, error: BaseException | None, now: int) -> None:
+def end_task(
+    span: Span, work: steps.Work, state: str, error: BaseException | None, now: int
+) -> None:
     """End the span of a task; `running` for one that goes on after its request."""
-    span: Span = work.span
-    measured = _measured(work, state, now)
-    if isinstance(span, TaskSpan):
-        span.take(measured)
-    else:
-        span.set_attributes(_facts(measured))
     if error is not None:
         put_error(span, error)
-    span.end(wall(now))
+    if isinstance(span, TaskSpan):
+        span.finish(work, state, now)
+    else:
+        span.set_attributes(measured.attributes(*_measured(work, state)))
+        span.end(now + steps.unix)
 
 
 class Later:
@@ -160,9 +135,7 @@ class Later:
         self.since = span.end_time or 0
 
     def end(self, work: steps.Work, state: str, error: BaseException | None, now: int) -> None:
-        attributes: dict[str, Any] = {semconv.ASYNCIO_TASK_COROUTINE: work.label}
-        put_place(attributes, work.place)
-        attributes |= _facts(_measured(work, state, now))
+        attributes = measured.attributes(*_measured(work, state))
         span = light.start(self.name, SpanKind.INTERNAL, attributes, SCOPE, self.since)
         put_error(span, error)
         span.end(wall(now))
@@ -194,11 +167,11 @@ def put_await(place: Place, target: str, work: steps.Work, ready: int, now: int)
 
 def _is_told(begin: int) -> bool:
     """True when a query or an outgoing call that has a span is what was awaited."""
-    current: Any = trace.get_current_span()
-    if getattr(current, "kind", None) is SpanKind.CLIENT:
+    above = current.span()
+    if getattr(above, "kind", None) is SpanKind.CLIENT:
         return True
     record = records.current()
-    parent = current.get_span_context().span_id
+    parent = above.get_span_context().span_id
     for span in reversed(record.spans[-_RECENT:] if record is not None else ()):
         if (
             span.kind is SpanKind.CLIENT

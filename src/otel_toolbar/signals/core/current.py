@@ -1,0 +1,43 @@
+"""The current span, found and set in fewer calls than OpenTelemetry's API takes.
+
+Both are done for every task: by the API they are a fifth of what a task's span costs (measured). The
+API is used where OpenTelemetry keeps its context otherwise than in a context variable.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context.context import Context
+from opentelemetry.trace import Span
+from opentelemetry.trace.propagation import _SPAN_KEY  # pyright: ignore[reportPrivateUsage]
+
+
+def _variable() -> ContextVar[Context] | None:
+    kept: Any = getattr(otel_context, "_RUNTIME_CONTEXT", None)
+    variable: Any = getattr(kept, "_current_context", None)
+    return variable if isinstance(variable, ContextVar) else None  # pyright: ignore[reportUnknownVariableType]
+
+
+_kept = _variable()
+
+
+def span() -> Span:
+    """The current span; one that is not valid when there is none."""
+    if _kept is None:
+        return trace.get_current_span()
+    found: Any = _kept.get().get(_SPAN_KEY)
+    return trace.INVALID_SPAN if found is None else found
+
+
+def put(given: Span) -> None:
+    """Make `given` the current span of this context for good."""
+    if _kept is None:
+        otel_context.attach(trace.set_span_in_context(given))
+        return
+    entries = _kept.get().copy()
+    entries[_SPAN_KEY] = given
+    _kept.set(Context(entries))
