@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals.core import awaiting, callsite, light, steps
+from otel_toolbar.signals.core import awaiting, callsite, current, light, steps
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.tasks import blocking, observer, spans, threads
 from otel_toolbar.signals.tasks.account import Account
 from otel_toolbar.signals.tasks.lag import Lag
 from otel_toolbar.signals.tasks.observer import TaskObserver
 from otel_toolbar.signals.tasks.watchdog import Seen
+from otel_toolbar.wire import measured
 
 from .watching import LOOPS, observed, run, serve
 
@@ -56,6 +57,10 @@ PLACES: list[tuple[Any, str]] = [
     (light, "start"),
     (observer, "_outcome"),
     (steps.Callback, "__init__"),
+    (steps, "_is_of_the_app"),
+    (current, "put"),
+    (current, "span"),
+    (measured, "attributes"),
 ]
 
 

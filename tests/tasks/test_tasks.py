@@ -18,11 +18,14 @@ import anyio.to_thread
 import pytest
 from inline_snapshot import snapshot
 from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
 
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals.core import steps
+from otel_toolbar.signals.core import current, light, steps
+from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.tasks.spans import TaskSpan
-from tests.telemetry import written_down
+from otel_toolbar.wire import packed
+from tests.telemetry import made_global, telemetry, written_down
 
 from .watching import LOOPS, named, new_loop, observed, one, request, run, seconds, serve
 
@@ -537,6 +540,103 @@ def test_what_waits_for_the_loop_only_is_no_await() -> None:
     assert one(spans, "GET").attributes["toolbar.event_loop.queued"] >= 0.019
 
 
+# Figures are put in words when they are read.
+
+
+@loops
+def test_what_is_packed_is_what_is_exported(loop: str) -> None:
+    async def telling() -> None:
+        trace.get_current_span().set_attribute("app.key", "value")
+        trace.get_current_span().update_name("renamed")
+        await asyncio.create_task(leaf())
+
+    async def handler() -> None:
+        await asyncio.gather(leaf(), failing(), telling(), return_exceptions=True)
+        held.append(asyncio.create_task(leaf(60)))
+        await asyncio.sleep(0.001)
+        record = records.current()
+        assert record is not None
+        running = packed.pack(record.spans).spans()
+        assert {"asyncio.task.coroutine": "leaf"}.items() <= running[-1].attributes.items()
+        assert "asyncio.task.state" not in running[-1].attributes, "it goes on"
+
+    held: list[Any] = []
+    kept: list[Any] = []
+
+    with observed() as found:
+        found.provider.add_span_processor(Keeping(kept))
+        run(lambda: serve(handler), loop)
+        exported = {span.context.span_id: span for span in found.exported()}
+    tasks = [span for span in kept if isinstance(span, TaskSpan)]
+    assert len(tasks) == 5
+    assert sum(span.figures() is not None for span in tasks) == 3
+    for span, model in zip(tasks, packed.pack(tasks).spans(), strict=True):
+        told = exported[span.span_id]
+        assert model.name == told.name
+        assert model.attributes == dict(told.attributes or {})
+        assert (model.start, model.end) == (told.start_time, told.end_time)
+        assert model.parent_id == f"{told.parent.span_id:016x}"
+        assert model.trace_id == f"{told.context.trace_id:032x}"
+        assert model.scope.name == told.instrumentation_scope.name
+        assert model.scope.version == told.instrumentation_scope.version
+        assert model.resource == dict(told.resource.attributes)
+        assert model.kind.value == told.kind.name.lower()
+    assert list(packed.by_trace(tasks)) == [f"{tasks[0].trace_id:032x}"]
+
+
+class Keeping(SpanProcessor):
+    """Takes light spans as ours does."""
+
+    def __init__(self, kept: list[Any]) -> None:
+        self.kept = kept
+
+    def otel_toolbar_take_all(self, spans: list[Any]) -> None:
+        self.kept += spans
+
+
+def test_a_task_that_never_began_has_its_parent() -> None:
+    async def handler() -> None:
+        with trace.get_tracer("app").start_as_current_span("own"):
+            asyncio.create_task(leaf(60)).cancel()
+
+    spans = request(handler)
+    (task,) = named(spans, "task leaf")
+    assert task.parent.span_id == one(spans, "own").context.span_id
+    assert task.attributes["asyncio.task.state"] == "running"
+
+
+def test_the_current_span_by_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where OpenTelemetry keeps its context otherwise than in a context variable."""
+
+    async def handler() -> None:
+        with trace.get_tracer("app").start_as_current_span("own"):
+            await asyncio.create_task(parent())
+
+    async def parent() -> None:
+        assert isinstance(current.span(), light.LightSpan)
+        assert current.span() is trace.get_current_span()
+        await asyncio.create_task(leaf())
+
+    for kept in (current._kept, None):
+        monkeypatch.setattr(current, "_kept", kept)
+        assert current.span() is trace.INVALID_SPAN
+        spans = request(handler)
+        (above,) = [span for span in spans if span.name.endswith("parent")]
+        assert above.parent.span_id == one(spans, "own").context.span_id
+        assert one(spans, "task leaf").parent.span_id == above.context.span_id
+
+
+def test_the_clocks_are_compared_until_nothing_came_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks = iter([0, 50_000_000, 60_000_000, 60_000_100])
+    monkeypatch.setattr(steps, "clock", lambda: next(ticks))
+    monkeypatch.setattr(steps.time, "time_ns", lambda: 1_000_000_000)
+    monkeypatch.setattr(steps, "unix", 0)
+    steps.set_unix()
+    assert steps.unix == 1_000_000_000 - 60_000_050
+
+
 # Nothing is kept, nothing changed.
 
 
@@ -663,6 +763,30 @@ def test_off_is_off() -> None:
         assert steps.here() is None
 
     run(main)
+
+
+def test_off_costs_nothing() -> None:
+    """Without the signal a request runs on the loop as it was made."""
+
+    async def handler() -> None:
+        seen.append(set(vars(asyncio.get_running_loop())) & {"call_soon", "create_task", "close"})
+        seen.append(vars(asyncio.create_task(leaf())))
+        seen.append(records.current().account)  # type: ignore[union-attr]
+        seen.append({each.name for each in threading.enumerate()} & {"otel-toolbar-watchdog"})
+        seen.append(steps.here())
+        done = asyncio.get_running_loop().create_future()
+        handle = asyncio.get_running_loop().call_soon(done.set_result, None)
+        seen.append(type(handle._callback).__name__)
+        await done
+
+    seen: list[Any] = []
+    found = telemetry()
+    with made_global(found.provider):
+        run(lambda: serve(handler))
+    server = one(found.exported(), "GET")
+    assert seen == [set(), {}, None, set(), None, "builtin_function_or_method"]
+    assert "toolbar.tasks.count" not in (server.attributes or {})
+    assert not [each for each in gc.callbacks if "otel_toolbar" in getattr(each, "__module__", "")]
 
 
 def test_what_others_have_put_over_us_stays() -> None:

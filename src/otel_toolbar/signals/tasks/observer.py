@@ -70,7 +70,7 @@ class TaskObserver:
         steps.cut(watch, work, account.begin)
         watch.extra.lag.join(account)
         assert self._watchdog is not None
-        self._watchdog.wake()
+        self._watchdog.wake(watch.extra.seen)
 
     def left(self, record: records.Record) -> None:
         account: Account | None = record.account

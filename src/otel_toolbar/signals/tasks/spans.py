@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-from otel_toolbar import semconv
+from otel_toolbar import guard, semconv
 from otel_toolbar.signals.core import callsite, current, exceptions, lazy, light, steps
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.callsite import Place
@@ -72,9 +73,12 @@ class TaskSpan(lazy.LazySpan):
     def name(self, name: str) -> None:
         self._name = name
 
-    @property
-    def shared(self) -> light.Shared:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return (measured.attributes(*_measured(self._work, self._state)),)
+    def parts(self) -> tuple[Mapping[str, Any], ...]:
+        try:
+            return measured.attributes(*_measured(self._work, self._state)), self.own
+        except Exception:  # a few facts must not cost the span
+            guard.failed("attributes of a task")
+            return (self.own,)
 
     def figures(self) -> tuple[Any, ...] | None:
         if self._facts or self._events or self._links or self._name:

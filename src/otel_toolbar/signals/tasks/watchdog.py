@@ -98,9 +98,11 @@ class Watchdog:
         self._seen = [*there, seen]
         return seen
 
-    def wake(self) -> None:
-        """A request runs."""
+    def wake(self, seen: Seen) -> None:
+        """A request runs on this loop; to be called in its thread."""
         if not self._awake.is_set():
+            # Not left to the thread: on a busy machine it may come to look only when something blocks.
+            seen.refresh()
             self._awake.set()
 
     def stop(self) -> None:
