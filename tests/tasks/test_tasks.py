@@ -887,3 +887,22 @@ def test_memory_is_flat_over_many_tasks() -> None:
     with observed() as found:
         sizes = run(main)
     assert max(sizes) <= 100, "those of the last request at most"
+
+
+@loops
+def test_a_timeline_of_many_steps(loop: str) -> None:
+    async def long() -> None:
+        for _ in range(2000):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.02)
+
+    async def handler() -> None:
+        await asyncio.create_task(long())
+
+    spans = request(handler, loop=loop)
+    (task,) = [span for span in spans if span.name.startswith("task ")]
+    timeline = task.attributes["asyncio.task.timeline"]
+    assert task.attributes["asyncio.task.steps"] == 2002
+    assert len(timeline) <= 256
+    assert max(timeline[1::2]) >= 19_000, "the longest wait stays"
+    assert sum(timeline) / 1e6 <= seconds(task)
