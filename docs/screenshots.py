@@ -155,6 +155,7 @@ PANELS = {
         "alerts": "/orders",
     },
     "litestar_app": {"events": "/lend/3"},
+    "graphql_app": {"graphql": "/graphql?query=query+Shelf+{authors{name+titles}}"},
     "jobs_app": {"jobs": "/loop"},
 }
 """By example and panel: the page that is asked for, and whose trace is shown."""
@@ -207,8 +208,9 @@ def main() -> None:
             for name in PICTURES:
                 take(browser, name)
             take_panels(browser, "shop")
-        with example("litestar_app"):
-            take_panels(browser, "litestar_app")
+        for name in ("litestar_app", "graphql_app"):
+            with example(name):
+                take_panels(browser, name)
         if shutil.which("redis-server"):
             with redis() as address, example("jobs_app", JOBS_URL=address):
                 take_panels(browser, "jobs_app")

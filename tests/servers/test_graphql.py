@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from .serving import NO_PROXY, Server, serving, wait_for
+from .serving import EXAMPLES, NO_PROXY, Server, serving, wait_for
 
 APPS = Path(__file__).parent / "apps"
 OURS = {"OTEL_PYTHON_DISTRO": "otel_toolbar"}
@@ -124,3 +126,25 @@ def test_the_answers_are_the_same(environment: dict[str, str], tmp_path: Path) -
         answer = ask(running, asked)
         assert panel_of(running, answer)["count"] == (0 if environment else 1)
     assert answer.content == bare
+
+
+def test_the_example(tmp_path: Path) -> None:
+    with serving(EXAMPLES / "graphql_app", tmp_path, environment=OURS) as running:
+        home = running.get("/").text
+        pages = [html.unescape(path) for path in re.findall(r'href="(/graphql\?[^"]+)"', home)]
+        answers = [running.get(page) for page in pages]
+        views = [panel_of(running, answer) for answer in answers]
+    found = [
+        [
+            (each["path"], each["count"], each["queries"], each["errors"])
+            for each in operation["resolvers"]
+        ]
+        for view in views
+        for operation in view["operations"]
+    ]
+    assert found == [
+        [("authors", 1, 1, 0), ("authors.*.titles", 6, 6, 0)],
+        [("authors", 1, 1, 0), ("authors.*.titlesAtOnce", 6, 1, 0)],
+        [("authors", 1, 1, 0), ("authors.*.loan", 6, 0, 1)],
+    ]
+    assert [len(view["hints"]) for view in views] == [1, 0, 0]
