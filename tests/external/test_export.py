@@ -177,7 +177,7 @@ def test_zipkin_has_every_span_and_attribute(
         assert [key for key in attributes if not is_tag(attributes[key], tags.get(key))] == []
 
 
-FROM_LOGS = ("logs", "errors", "routes", "settings", "versions", "openapi")
+FROM_LOGS = ("logs", "errors", "events", "routes", "settings", "versions", "openapi")
 """Panels that are made from log records, too, of which Jaeger keeps none."""
 
 
