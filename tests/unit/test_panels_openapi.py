@@ -7,12 +7,13 @@ import json
 from typing import Annotated, Any
 
 import pytest
-from fastapi import Cookie, FastAPI, Header
+from fastapi import Cookie, FastAPI, Form, Header
 from litestar import Litestar, get
 from litestar.params import FromPath, FromQuery
 from pydantic import BaseModel
 
 from otel_toolbar.insights.openapi import Body, Finding, Operation, Parameter, matched
+from otel_toolbar.insights.openapi_values import misfit
 from otel_toolbar.model import Kind, Log, Span, Trace
 from otel_toolbar.panels import openapi
 from otel_toolbar.panels.contract import Badge
@@ -99,8 +100,8 @@ def test_the_matched_operation_of_fastapi() -> None:
     assert operation.docs == "/docs#/items/change_items__number__put"
     assert operation.parameters == (
         Parameter("number", "path", "integer", True, "", True),
-        Parameter("q", "query", "string", True, "", True),
-        Parameter("limit", "query", "integer", False, "", True),
+        Parameter("q", "query", "string", True, "", True, ""),
+        Parameter("limit", "query", "integer", False, "", True, ""),
         Parameter("x-key", "header", "string | null", False, "", True),
         Parameter("visit", "cookie", "string | null", False, "", True),
     )
@@ -116,6 +117,7 @@ def test_the_matched_operation_of_fastapi() -> None:
 def test_an_exchange_that_fits() -> None:
     assert said(put(**GOOD)) == [
         ("ok", "All required parameters were sent, and no unknown query parameter."),
+        ("ok", "What was sent in path and query fits its schema."),
         ("ok", "The body's content type `application/json` is documented."),
         ("ok", "The status 200 is documented as `200`."),
         ("ok", "The response's content type `application/json` is documented."),
@@ -135,6 +137,7 @@ def test_an_exchange_that_does_not() -> None:
     assert said(bad) == [
         ("warn", "The required query parameter `q` was not sent."),
         ("warn", "The query parameter `page` is not documented."),
+        ("ok", "What was sent in path and query fits its schema."),
         ("warn", "The body's content type `text/plain` is not documented."),
         ("warn", "The status 500 is not documented."),
     ]
@@ -153,6 +156,7 @@ def test_statuses_by_class_and_what_is_not_known() -> None:
     bare = put(**{"http.target": "/items/7?q=1"})
     assert [each.sent for each in found(bare).parameters] == [True, True, False, None, None]
     assert said(bare)[1:] == [
+        ("ok", "What was sent in path and query fits its schema."),
         ("unknown", "The request names no content type for its body."),
         ("unknown", "There is no response yet."),
     ]
@@ -246,3 +250,74 @@ def test_where_no_operation_is_known() -> None:
     broken = {"openapi": [{"document": "{"}]}
     assert openapi.PANEL.view(trace(broken, "GET", "/"), Settings()).too_large
     assert matched(Trace.of("a" * 32, [], 1)) is None
+
+
+def test_values_that_do_not_fit() -> None:
+    sent = {"url.query": "q=a&limit=many", "toolbar.request.path.number": "x7"}
+    known = {each.name: each.misfit for each in found(put(**GOOD | sent)).parameters}
+    assert {name: wrong for name, wrong in known.items() if wrong} == {
+        "number": "an integer",
+        "limit": "an integer",
+    }
+    assert said(put(**GOOD | sent))[:2] == [
+        ("warn", "The path parameter `number` is not an integer."),
+        ("warn", "The query parameter `limit` is not an integer."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schema", "sent", "wanted"),
+    [
+        ({"type": "integer"}, "7", ""),
+        ({"type": "integer"}, " -7.0 ", ""),
+        ({"type": "integer"}, "7.5", "an integer"),
+        ({"type": "integer", "minimum": 1, "maximum": 9}, "0", "at least 1"),
+        ({"type": "integer", "minimum": 1, "maximum": 9}, "10", "at most 9"),
+        ({"type": "number", "exclusiveMinimum": 0}, "0", "more than 0"),
+        ({"type": "number", "exclusiveMaximum": 1}, "1e0", "less than 1"),
+        ({"type": "number"}, "a lot", "a number"),
+        ({"type": "boolean"}, "On", ""),
+        ({"type": "boolean"}, "maybe", "a boolean"),
+        ({"type": "string", "minLength": 2}, "a", "at least 2 characters long"),
+        ({"type": "string", "maxLength": 2}, "abc", "at most 2 characters long"),
+        ({"enum": ["asc", "desc"]}, "up", "one of `asc`, `desc`"),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "", ""),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "x", "an integer or null"),
+        ({"oneOf": [{"$ref": "#/x"}, {"type": "boolean"}]}, "x", ""),
+        ({"type": "integer"}, "***", ""),
+        ({"type": "integer"}, "cut…", ""),
+        ({"type": "object"}, "x", ""),
+        ({"type": ["integer", "null"]}, "x", ""),
+        ({}, "x", ""),
+        ({"type": "integer", "minimum": "1"}, "9" * 400, ""),
+    ],
+)
+def test_what_fits_a_schema(schema: dict[str, Any], sent: str, wanted: str) -> None:
+    assert misfit(schema, sent, lambda given: {} if "$ref" in given else given) == wanted
+
+
+def test_the_fields_of_a_form() -> None:
+    app = FastAPI()
+
+    @app.post("/send")
+    async def send(to: Annotated[str, Form(max_length=5)], copies: Annotated[int, Form()]) -> None:
+        raise NotImplementedError
+
+    facts = told.facts([app], make=True)
+    form = {"http.request.header.content-type": ("application/x-www-form-urlencoded",)}
+
+    def of(**fields: str) -> list[tuple[str, str]]:
+        sent = {f"toolbar.request.form.{name}": value for name, value in fields.items()}
+        return [
+            each
+            for each in said(trace(facts, "POST", "/send", **form, **sent))
+            if "form" in each[1]
+        ]
+
+    kind = ("ok", "The body's content type `application/x-www-form-urlencoded` is documented.")
+    assert of(to="ada", copies="2") == [kind, ("ok", "The form fields fit their schema.")]
+    assert of(to="ada lovelace", other="x") == [
+        kind,
+        ("warn", "The required form field `copies` was not sent."),
+        ("warn", "The form field `to` is not at most 5 characters long."),
+    ]

@@ -1,7 +1,8 @@
 """The operation of an OpenAPI document that a request matched, and how the exchange fits it.
 
-From the document that the process told and from the trace alone. Bodies are not recorded, so they are not
-compared. Documents may come from anywhere: what is not of the expected type is passed over.
+From the document that the process told and from the trace alone. Of bodies only the form fields that the
+app read are recorded, so others are not compared. Documents may come from anywhere: what is not of the
+expected type is passed over.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from otel_toolbar import semconv
 from otel_toolbar.model import Span, Trace
 
 from . import process, reading
+from .openapi_values import misfit
 
 Verdict = Literal["ok", "warn", "unknown"]
 
@@ -35,6 +37,8 @@ class Parameter:
     required: bool
     description: str
     sent: bool | None
+    misfit: str | None = None
+    """What its value should be and is not; empty where it fits, None where no value is recorded."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,10 @@ def _operation(
         bodies=bodies,
         responses=responses,
         docs=_link(document, tags, identity, method, path),
-        findings=tuple(_findings(main, found, parameters, bodies, responses)),
+        findings=(
+            *_findings(main, found, parameters, bodies, responses),
+            *_of_form(main, parsed, body),
+        ),
     )
 
 
@@ -191,7 +198,28 @@ def _parameters(
             required=parameter.get("required") is True,
             description=_text(parameter.get("description")),
             sent=_sent(main, name, place),
+            misfit=_misfit(document, _map(parameter.get("schema")), _values(main, name, place)),
         )
+
+
+def _misfit(
+    document: Mapping[str, Any], schema: Mapping[str, Any], sent: Sequence[str]
+) -> str | None:
+    def resolve(given: Any) -> Mapping[str, Any]:
+        return _resolved(document, _map(given))
+
+    found = [misfit(resolve(schema), each, resolve) for each in sent]
+    return next(filter(None, found), "") if found else None
+
+
+def _values(main: Span, name: str, place: str) -> Sequence[str]:
+    """What was sent under a name, as far as it is recorded."""
+    if place == "query":
+        return [value for key, value in _pairs(main) if key == name]
+    if place == "path":
+        given = main.attributes.get(semconv.REQUEST_PATH_PARAMETER + name)
+        return [] if given is None else [reading.as_text(given)]
+    return []
 
 
 def _sent(main: Span, name: str, place: str) -> bool | None:
@@ -210,13 +238,17 @@ def _sent(main: Span, name: str, place: str) -> bool | None:
 
 
 def _query(main: Span) -> frozenset[str]:
+    return frozenset(name for name, _ in _pairs(main))
+
+
+def _pairs(main: Span) -> Sequence[tuple[str, str]]:
     query = reading.text(main, semconv.URL_QUERY).lstrip("?")
     if not query:
         query = reading.text(main, semconv.OLD_HTTP_TARGET).partition("?")[2]
     try:
-        return frozenset(name for name, _ in parse_qsl(query, keep_blank_values=True))
+        return parse_qsl(query, keep_blank_values=True)
     except ValueError:
-        return frozenset()
+        return ()
 
 
 def _headers(main: Span, prefix: str) -> dict[str, tuple[str, ...]]:
@@ -316,6 +348,9 @@ def _of_parameters(main: Span, parameters: Sequence[Parameter]) -> Iterator[Find
     missing = [each for each in parameters if each.required and each.sent is False]
     for each in missing:
         yield Finding("warn", f"The required {each.place} parameter `{each.name}` was not sent.")
+    unfit = [each for each in parameters if each.misfit]
+    for each in unfit:
+        yield Finding("warn", f"The {each.place} parameter `{each.name}` is not {each.misfit}.")
     known = {each.name for each in parameters if each.place == "query"}
     unknown = sorted(_query(main) - known)
     for name in unknown[:20]:
@@ -324,6 +359,8 @@ def _of_parameters(main: Span, parameters: Sequence[Parameter]) -> Iterator[Find
         yield Finding("unknown", "Headers were not recorded, so they are not compared.")
     if not missing and not unknown:
         yield Finding("ok", "All required parameters were sent, and no unknown query parameter.")
+    if not unfit and any(each.misfit is not None for each in parameters):
+        yield Finding("ok", "What was sent in path and query fits its schema.")
 
 
 def _of_request_type(main: Span, bodies: Sequence[Body]) -> Iterator[Finding]:
@@ -334,6 +371,30 @@ def _of_request_type(main: Span, bodies: Sequence[Body]) -> Iterator[Finding]:
         yield Finding("ok", f"The body's content type `{sent}` is documented.")
     else:
         yield Finding("warn", f"The body's content type `{sent}` is not documented.")
+
+
+def _of_form(main: Span, document: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[Finding]:
+    """The form fields that the app read, where the body is documented as a form."""
+    sent = {
+        name: reading.as_text(value) for name, value in main.below(semconv.REQUEST_FORM).items()
+    }
+    media = _map(_map(body.get("content")).get(_content_type(main, semconv.HTTP_REQUEST_HEADER)))
+    schema = _resolved(document, _map(media.get("schema")))
+    properties = _map(schema.get("properties"))
+    if not sent or not properties:
+        return
+    unfit = False
+    for name in map(_text, _list(schema.get("required"))):
+        if name not in sent:
+            unfit = True
+            yield Finding("warn", f"The required form field `{name}` was not sent.")
+    for name, value in sent.items():
+        wrong = _misfit(document, _map(properties.get(name)), [value])
+        if wrong:
+            unfit = True
+            yield Finding("warn", f"The form field `{name}` is not {wrong}.")
+    if not unfit:
+        yield Finding("ok", "The form fields fit their schema.")
 
 
 def _of_answer(main: Span, responses: Sequence[Response]) -> Iterator[Finding]:
