@@ -17,6 +17,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -109,6 +110,8 @@ def main() -> int:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Outcomes of the tests by id, and how many tasks were watched."""
+    # Ignored in what a shell has put in the background; then some of the tests never end, and fill the memory.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     only = json.loads(given.only.read_text()) if given.only else None
     seen = watch_every_loop() if given.run == "watched" else lambda: 0
     chosen = given.modules or (MODULES + FURTHER if given.all else MODULES)
