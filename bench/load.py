@@ -12,6 +12,7 @@ import socket
 import statistics
 import subprocess
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from measure import HERE, Pythons, VariantError, aside, command, environment
@@ -93,10 +94,8 @@ async def _load(port: int, path: str, seconds: float) -> list[float]:
 class Server:
     """A variant behind uvicorn. The core that it gets is that of the workers."""
 
-    def __init__(self, name: str, pythons: Pythons, redis: str | None) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+    def __init__(self, name: str, port: int, pythons: Pythons, redis: str | None) -> None:
+        self.port = port
         variant = VARIANTS[name]
         self.process = subprocess.Popen(
             command(pythons[variant.venv], variant.toolbar, "serving.py", name, str(self.port)),
@@ -120,16 +119,27 @@ class Server:
         self.process.wait()
 
 
+def _free_ports(count: int) -> list[int]:
+    # All are held until all are found, or the same could be given out twice.
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
+
+
 def measure(
     names: list[str], pythons: Pythons, redis: str | None, rounds: int, seconds: float
 ) -> dict[str, Any]:
     """By variant and path: requests a second, and ms at p50 and p99; medians of rounds."""
     here = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    servers = {name: Server(name, pythons, redis) for name in names}
+    ports = zip(names, _free_ports(len(names)), strict=True)
+    servers = {name: Server(name, port, pythons, redis) for name, port in ports}
     found: dict[str, Any] = {}
     try:
-        for server in servers.values():
-            server.await_ready()
+        for name, server in servers.items():
+            try:
+                server.await_ready()
+            except VariantError as error:
+                found[name] = dict.fromkeys(PATHS, f"{error}")
         aside()
         for number in range(rounds + 1):  # the first is to warm up
             for label, path in PATHS.items():
