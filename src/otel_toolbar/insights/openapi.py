@@ -16,7 +16,7 @@ from otel_toolbar import semconv
 from otel_toolbar.model import Span, Trace
 
 from . import process, reading
-from .openapi_values import misfit
+from .openapi_values import as_list, misfit
 
 Verdict = Literal["ok", "warn", "unknown"]
 
@@ -136,7 +136,7 @@ def _operation(
     responses = tuple(_responses(main, parsed, found))
     body = _resolved(parsed, _map(found.get("requestBody")))
     bodies = tuple(_bodies(parsed, body))
-    tags = tuple(_text(tag) for tag in _list(found.get("tags")))
+    tags = tuple(_text(tag) for tag in as_list(found.get("tags")))
     identity = _text(found.get("operationId"))
     return Operation(
         id=identity,
@@ -184,7 +184,7 @@ def _parameters(
 ) -> Iterator[Parameter]:
     """Those of the operation and of its path, which it may override."""
     seen: set[tuple[str, str]] = set()
-    for given in (*_list(found.get("parameters")), *_list(item.get("parameters"))):
+    for given in (*as_list(found.get("parameters")), *as_list(item.get("parameters"))):
         parameter = _resolved(document, _map(given))
         name, place = _text(parameter.get("name")), _text(parameter.get("in"))
         ignored = place == "header" and name.lower() in _IGNORED
@@ -301,7 +301,7 @@ def _lines(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[s
     if not properties:
         yield _short(document, schema)
         return
-    required = {_text(name) for name in _list(resolved.get("required"))}
+    required = {_text(name) for name in as_list(resolved.get("required"))}
     for name, given in list(properties.items())[:100]:
         optional = "" if name in required else "?"
         yield f"{_text(name)}{optional}: {_short(document, _map(given))}"
@@ -315,7 +315,7 @@ def _short(document: Mapping[str, Any], schema: Mapping[str, Any], depth: int = 
     if depth == _MAX_DEPTH:
         return "…"
     for key, between in (("anyOf", " | "), ("oneOf", " | "), ("allOf", " & ")):
-        several = _list(schema.get(key))[:10]
+        several = as_list(schema.get(key))[:10]
         if several:
             return between.join(_short(document, _map(each), depth + 1) for each in several)
     kind = schema.get("type")
@@ -384,7 +384,7 @@ def _of_form(main: Span, document: Mapping[str, Any], body: Mapping[str, Any]) -
     if not sent or not properties:
         return
     unfit = False
-    for name in map(_text, _list(schema.get("required"))):
+    for name in map(_text, as_list(schema.get("required"))):
         if name not in sent:
             unfit = True
             yield Finding("warn", f"The required form field `{name}` was not sent.")
@@ -446,10 +446,6 @@ def _resolved(document: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[
 
 def _map(value: Any) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def _text(value: Any) -> str:

@@ -25,11 +25,11 @@ def misfit(schema: Mapping[str, Any], sent: str, resolve: Resolve, depth: int = 
     if MASK in sent or sent.endswith("…") or depth == _MAX_DEPTH:
         return ""
     for key in ("anyOf", "oneOf"):
-        several = _list(schema.get(key))
+        several = as_list(schema.get(key))
         if several:
             found = [misfit(resolve(each), sent, resolve, depth + 1) for each in several]
             return "" if "" in found else " or ".join(dict.fromkeys(found))
-    choices = _list(schema.get("enum"))
+    choices = as_list(schema.get("enum"))
     if choices:
         shown = [str(each) for each in choices]
         return "" if sent in shown else "one of " + ", ".join(f"`{each}`" for each in shown[:10])
@@ -37,7 +37,8 @@ def misfit(schema: Mapping[str, Any], sent: str, resolve: Resolve, depth: int = 
     return check(schema, sent) if check is not None else ""
 
 
-def _list(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
+    """The list that a document has there; empty where it is something else."""
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 

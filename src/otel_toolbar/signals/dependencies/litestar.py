@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import wrapt
 
 from otel_toolbar import guard
-from otel_toolbar.signals.core import light
+from otel_toolbar.signals.core import imports, light
 
 from .span import Injected
 
@@ -29,17 +30,7 @@ def install() -> None:
     wrapt.register_post_import_hook(_hook_model, _MODEL)
 
 
-def _when_imported(module_name: str, function: str, wrapper: Callable[..., Any]) -> None:
-    def hook(module: Any) -> None:
-        try:
-            wrapt.wrap_function_wrapper(module, function, wrapper)
-        except Exception as error:
-            guard.say_once(
-                f"{module_name} is not of a version that the toolbar knows ({error}); dependencies are"
-                " not seen whole"
-            )
-
-    wrapt.register_post_import_hook(hook, module_name)
+_when_imported = partial(imports.wrap, lost="dependencies are not seen whole")
 
 
 def _hook_model(module: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import wrapt
 
 from otel_toolbar import guard
-from otel_toolbar.signals.core import exceptions, light
+from otel_toolbar.signals.core import exceptions, imports, light
 
 from . import span
 from .span import Arguments, Keywords
@@ -40,19 +40,8 @@ def install() -> None:
     when_imported(_EXCEPTIONS, "get_exception_handler", _handler)
 
 
-def when_imported(module_name: str, function: str, wrapper: Callable[..., Any]) -> None:
-    """Wrap a function of Litestar's when its module is imported."""
-
-    def hook(module: Any) -> None:
-        try:
-            wrapt.wrap_function_wrapper(module, function, wrapper)
-        except Exception as error:
-            guard.say_once(
-                f"{module_name} is not of a version that the toolbar knows ({error}); hooks and events are"
-                " not seen whole"
-            )
-
-    wrapt.register_post_import_hook(hook, module_name)
+when_imported = partial(imports.wrap, lost="hooks and events are not seen whole")
+"""Wraps a function of Litestar's when its module is imported."""
 
 
 def _resolved(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, cast
-
-import wrapt
 
 from otel_toolbar import guard, semconv
 from otel_toolbar.insights import security
-from otel_toolbar.signals.core import masking
+from otel_toolbar.signals.core import imports, masking
 from otel_toolbar.signals.core import record as records
 
 MAX_FIELDS = 16
@@ -36,17 +35,7 @@ def _kept(name: str) -> Fields:
     return lambda instance, _: getattr(instance, name)
 
 
-def _see(module_name: str, method: str, wrapper: Callable[..., Any]) -> None:
-    def hook(module: Any) -> None:
-        try:
-            wrapt.wrap_function_wrapper(module, method, wrapper)
-        except Exception as error:  # a version without it
-            guard.say_once(
-                f"{module_name} is not of a version that the toolbar knows ({error}); fields of forms are"
-                " not seen"
-            )
-
-    wrapt.register_post_import_hook(hook, module_name)
+_see = partial(imports.wrap, lost="fields of forms are not seen")
 
 
 def _awaiting(fields: Fields) -> Callable[..., Any]:

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import wrapt
-
 from otel_toolbar import guard
-from otel_toolbar.signals.core import exceptions
+from otel_toolbar.signals.core import exceptions, imports
 from otel_toolbar.signals.core import record as records
 
 Judge = Callable[[Any, Any], "tuple[BaseException, bool] | None"]
@@ -64,16 +62,8 @@ def _see(module_name: str, function: str, place: int, judge: Judge) -> None:
             guard.failed(f"an exception that {module_name} handles")
         return result
 
-    def hook(module: Any) -> None:
-        try:
-            wrapt.wrap_function_wrapper(module, function, wrapper)
-        except Exception as error:  # a version without it
-            guard.say_once(
-                f"{module_name} is not of a version that the toolbar knows ({error}); exceptions that it"
-                " makes responses of are not seen"
-            )
-
-    wrapt.register_post_import_hook(hook, module_name)
+    lost = "exceptions that it makes responses of are not seen"
+    imports.wrap(module_name, function, wrapper, lost)
 
 
 def _note(told: tuple[BaseException, bool] | None) -> None:

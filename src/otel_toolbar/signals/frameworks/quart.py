@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-import wrapt
-
 from otel_toolbar import guard
+from otel_toolbar.signals.core import imports
 from otel_toolbar.signals.core import record as records
 
 SUBJECT = "websocket"
@@ -27,25 +26,9 @@ class Connection(Protocol):
 
 def install() -> None:
     """Put the hooks in as soon as Quart is imported."""
-    wrapt.register_post_import_hook(
-        _hook("ASGIWebsocketConnection.handle_messages", _reading), "quart.asgi"
-    )
-    wrapt.register_post_import_hook(
-        _hook("Websocket.receive", _receiving), "quart.wrappers.websocket"
-    )
-
-
-def _hook(method: str, wrapper: Callable[..., Any]) -> Callable[[Any], None]:
-    def hook(module: Any) -> None:
-        try:
-            wrapt.wrap_function_wrapper(module, method, wrapper)
-        except Exception as error:
-            guard.say_once(
-                f"{module.__name__} is not of a version that the toolbar knows ({error}); what a handler"
-                " does is not put under the message that it does it for"
-            )
-
-    return hook
+    lost = "what a handler does is not put under the message that it does it for"
+    imports.wrap("quart.asgi", "ASGIWebsocketConnection.handle_messages", _reading, lost)
+    imports.wrap("quart.wrappers.websocket", "Websocket.receive", _receiving, lost)
 
 
 def _reading(real: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
