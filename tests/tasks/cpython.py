@@ -277,7 +277,7 @@ def watch_every_loop() -> Callable[[], int]:
     def watch(loop: Any) -> None:
         seen = steps._watch(loop, observer)
         if record.account is None:
-            record.account = Account(observer, seen, record, steps.Work(), 10**9)
+            record.account = Account(observer, seen, record, steps.PlainWork(), 10**9)
             record.account.watch = None
 
     _after_init(asyncio.BaseEventLoop, watch)

@@ -24,13 +24,13 @@ def attributes(
     place: Mapping[str, Any] | None,
     state: str | None,
     name: str | None,
+    marks: Sequence[int] | None,
     steps: int,
     busy: int,
     below: int,
     created: int,
     first: int,
     last: int,
-    marks: Sequence[int] | None,
 ) -> dict[str, Any]:
     """The attributes of a task's span.
 

@@ -38,6 +38,6 @@ def put(given: Span) -> None:
     if _kept is None:
         otel_context.attach(trace.set_span_in_context(given))
         return
-    entries = _kept.get().copy()
-    entries[_SPAN_KEY] = given
-    _kept.set(Context(entries))
+    context = Context(_kept.get())
+    dict.__setitem__(context, _SPAN_KEY, given)  # a context refuses, once others can have it
+    _kept.set(context)

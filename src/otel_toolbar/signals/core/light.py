@@ -93,11 +93,17 @@ def start(
     span = LightSpan(name, kind, attributes, scope, parent, record, links, start_time, shared)
     span.deferred = deferred
     span.otel_toolbar_unit = span.span_id if kind is SpanKind.CONSUMER else unit_of(above)
-    for processor in record.told_of_starts:
-        processor.on_start(cast(Any, span), parent_context=otel_context.get_current())
+    if record.told_of_starts:
+        tell_of_start(span, record)
     if not closed:
         record.keep(span)
     return span
+
+
+def tell_of_start(span: LightSpan, record: records.Record) -> None:
+    """Tell those of other people's processors that want to know."""
+    for processor in record.told_of_starts:
+        processor.on_start(cast(Any, span), parent_context=otel_context.get_current())
 
 
 UNIT = "otel_toolbar_unit"
@@ -221,7 +227,11 @@ class LightSpan(Span):
         return parent[0], self.span_id, parent[1], parent[2]  # by their names it takes longer
 
     def figures(self) -> tuple[Any, ...] | None:
-        """Plain figures that tell all of it, in the order of `wire.measured.attributes`; mostly None."""
+        """Plain figures that tell all of it; mostly None.
+
+        Ids of it and its parent, which is of this process, when it began and ended, and the arguments
+        of `wire.measured.attributes`.
+        """
         return None
 
     def is_recording(self) -> bool:

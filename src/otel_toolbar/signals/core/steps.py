@@ -50,37 +50,57 @@ MAX_MARKS = 512
 """Marks of a timeline before the observer is asked to shorten it."""
 
 
-class Work:
+class Work(Protocol):
     """What one task did on its loop, in ns. It refers to no task, coroutine or frame."""
+
+    account: Any
+    """Of the request that it works for, in the observer's keeping."""
+    label: str | None
+    """Of its coroutine."""
+    place: Any
+    """Where it was created."""
+    span: Any
+    """While it goes on, if it has one."""
+    current: Any
+    """The span that its first step is to make the current one."""
+    task_name: str | None
+    """Once it has ended."""
+    created: int
+    first: int
+    last: int
+    """When its first step began and when its last one ended; 0 before."""
+    steps: int
+    busy: int
+    queued: int
+    """Ready, and the loop busy with others."""
+    nested: int
+    below: int
+    """Time of what ran within a step and is not its own: of this one, and of all before."""
+    marks: list[int] | None
+    """When each step began and ended, when a timeline is wanted."""
+    grain: int
+    """A shorter wait is not marked."""
+
+
+class PlainWork:
+    """The work of a task that has no span, or one of the SDK's."""
 
     __slots__ = (
         "account", "below", "busy", "created", "current", "first", "grain", "label", "last", "marks",
-        "name", "nested", "place", "queued", "span", "steps",
+        "nested", "place", "queued", "span", "steps", "task_name",
     )  # fmt: skip
 
     def __init__(self, account: Any = None, label: str | None = None, place: Any = None) -> None:
         self.account = account
-        """Of the request that it works for, in the observer's keeping."""
         self.label = label
-        """Of its coroutine."""
         self.place = place
-        """Where it was created."""
         self.span: Any = None
         self.current: Any = None
-        """The span that its first step is to make the current one."""
-        self.name: str | None = None
-        """Of the task, once it has ended."""
+        self.task_name: str | None = None
         self.created = clock()
-        self.first = self.last = 0
-        """When its first step began and when its last one ended."""
-        self.steps = self.busy = self.queued = 0
-        """`queued`: ready, and the loop busy with others."""
-        self.nested = self.below = 0
-        """Time of what ran within a step and is not its own: of this one, and of all before."""
+        self.first = self.last = self.steps = self.busy = self.queued = 0
+        self.nested = self.below = self.grain = 0
         self.marks: list[int] | None = None
-        """When each step began and ended, when a timeline is wanted."""
-        self.grain = 0
-        """A shorter wait is not marked."""
 
 
 class Observer(Protocol):
@@ -260,7 +280,7 @@ def current_work(watch: Watch) -> Work | None:
         return None
     work = work_of(task)
     if work is None:
-        work = Work()
+        work = PlainWork()
         setattr(task, WORK, work)
     return work
 
@@ -437,7 +457,7 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
     def call_soon(callback: Any, *args: Any, context: Any = None) -> Any:
         if not watch.on:
             return real_call_soon(callback, *args, context=context)
-        kind = cast("type[Any]", type(callback))
+        kind: type[Any] = type(callback)
         if kind is builtin:
             steps_a_task = callback.__name__ == _WAKEUP
         elif kind is function:
@@ -465,7 +485,7 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
             except Exception:
                 guard.failed("creation of a task")
         if work is None:
-            work = Work()
+            work = PlainWork()
         elif kwargs and kwargs.get("context") is not None:
             work.current = None  # a context of the app's own is not ours to change
         try:
@@ -571,7 +591,7 @@ def _found(observer: Observer, task: Any) -> Work:
         work = observer.found(task)
     except Exception:
         guard.failed("first step of a task")
-        work = Work()
+        work = PlainWork()
     setattr(task, WORK, work)
     return work
 

@@ -54,8 +54,6 @@ class Account:
         self._below = work.below
         self.busy = 0
         self.tasks = self.spans = self.dropped = 0
-        self.open: set[steps.Work] = set()
-        """Tasks whose span has not ended."""
         self.threads: set[Work] = set()
         """Work in threads whose span has not ended."""
         self.blocking = self.blocked = 0

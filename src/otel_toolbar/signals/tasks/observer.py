@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from typing import Any, cast
 
@@ -10,12 +9,12 @@ from otel_toolbar import semconv
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import awaiting, callsite, current, light, steps
 from otel_toolbar.signals.core import record as records
-from otel_toolbar.signals.core.steps import Watch, Work
+from otel_toolbar.signals.core.steps import PlainWork, Watch, Work
 
 from . import blocking, spans, threads, timeline
 from .account import SUBJECT, Account
 from .lag import Lag
-from .spans import Later
+from .spans import TaskSpan
 from .watchdog import Seen, Watchdog
 
 NAMED = 1_000_000
@@ -85,24 +84,13 @@ class TaskObserver:
         running = account.watch.work
         if running is not None and running.account is account:
             steps.cut(account.watch, running, now)
-        for work in list(account.open):
-            self._put_off(work, now)
-        account.open.clear()
+        record = account.record
+        for span in list(record.spans) if record is not None and account.spans else ():
+            if isinstance(span, TaskSpan) and span.span is span:
+                span.put_off(now)
         for thread in list(account.threads):
             thread.stop_waiting()
         account.threads.clear()
-
-    @staticmethod
-    def _put_off(work: Work, now: int) -> None:
-        span = work.span
-        try:
-            by_now = copy.copy(work)  # it goes on
-            by_now.span = by_now.current = None
-            if by_now.first:
-                by_now.last = now
-            spans.end_task(span, by_now, "running", None, now)
-        finally:
-            work.span, work.marks = Later(span), None
 
     # Tasks.
 
@@ -110,21 +98,21 @@ class TaskObserver:
         record = records.current()
         if record is None or record.server is None or record.account is None:
             return None
-        coroutine = getattr(coro, "__qualname__", None)
-        if type(coroutine) is not str:
-            coroutine = spans.coroutine_name(coro)
-        if name is not None and coroutine.startswith(_WRAPPERS):
-            coroutine = str(name)  # the function's, as anyio gives it
-        return _start(record, coroutine, callsite.caller(skip=_OURS))
+        label = getattr(coro, "__qualname__", None)
+        if type(label) is not str:
+            label = spans.coroutine_name(coro)
+        if name is not None and label.startswith(_WRAPPERS):
+            label = str(name)  # the function's, as anyio gives it
+        return _start(record, label, callsite.caller(skip=_OURS))
 
     def found(self, task: Any) -> Work:
         record = records.current()
         if record is None or record.server is None or record.account is None:
-            work = Work()
+            work: Work = PlainWork()
         else:
             work = _start(record, spans.coroutine_name(task.get_coro()), None)
             work.current = None
-        work.name = task.get_name()
+        work.task_name = task.get_name()
         return work
 
     def not_created(self, work: Work) -> None:
@@ -133,19 +121,17 @@ class TaskObserver:
         if account is None:
             return
         account.tasks -= 1
-        account.open.discard(work)
         work.span = work.current = None
         if isinstance(span, light.LightSpan) and span.record is not None:
             span.record.let_go(span)
 
     def finished(self, work: Work, task: Any, now: int) -> None:
-        work.name = task.get_name()
-        state, error = _outcome(task)
+        work.task_name = task.get_name()
         span, work.span = work.span, None
-        if isinstance(span, Later):
-            span.end(work, state, error, now)
+        state, error = _outcome(task)
+        if span is work and error is None:
+            span.finish(state, now)
         else:
-            work.account.open.discard(work)
             spans.end_task(span, work, state, error, now)
 
     def shorten(self, work: Work) -> None:
@@ -193,24 +179,28 @@ _OURS = 2
 """Frames between the loop's `create_task` and where it is asked who called."""
 
 
-def _start(record: records.Record, name: str, place: callsite.Place | None) -> Work:
+def _start(record: records.Record, label: str, place: callsite.Place | None) -> Work:
     """What is kept of a task of a request, with its span unless there are too many."""
     account: Account = record.account
-    work = Work(account, name, place)
-    if not record.closed_at:
-        account.tasks += 1
+    if record.closed_at:
+        return _start_late(record, account, PlainWork(account, label, place))
+    account.tasks += 1
     if account.spans >= account.max_tasks:
         account.drop(record)
-    else:
-        account.spans += 1
-        if record.closed_at or record.told_of_starts:
-            span = spans.start_task(work)
-        else:
-            span = spans.TaskSpan(work, current.span(), record)
-            record.keep(span)
-        work.span = work.current = span
+        return PlainWork(account, label, place)
+    account.spans += 1
+    span = TaskSpan(account, label, place, current.span(), record)
+    if record.told_of_starts:
+        light.tell_of_start(span, record)
+    record.keep(span)
+    return span
+
+
+def _start_late(record: records.Record, account: Account, work: PlainWork) -> Work:
+    """Likewise of a task that is created after the response."""
+    if account.may_have_span(record):
+        work.span = work.current = spans.start_task(work)
         work.marks = []
-        account.open.add(work)
     return work
 
 

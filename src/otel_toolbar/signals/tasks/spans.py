@@ -44,90 +44,132 @@ def coroutine_name(coro: Any) -> str:
 
 
 class TaskSpan(lazy.LazySpan):
-    """The span of a task of a request that still runs; what is measured is put in words when it is read."""
+    """A task of a request that still runs: its `steps.Work` and its span in one object.
 
-    __slots__ = ("_name", "_state", "_work")
+    Two would take a microsecond more for every task (measured). What is measured is put in words when
+    it is read.
+    """
+
+    __slots__ = (*steps.PlainWork.__slots__, "_name", "_parent_id", "_state", "_told", "root")
 
     kind = SpanKind.INTERNAL  # pyright: ignore[reportIncompatibleVariableOverride, reportAssignmentType]
     instrumentation_scope = SCOPE  # pyright: ignore[reportIncompatibleVariableOverride, reportAssignmentType]
 
-    def __init__(self, work: steps.Work, above: Span, record: records.Record) -> None:
-        self._work = work
-        self._state: str | None = None
-        self._name: str | None = None
+    def __init__(
+        self, account: Any, label: str, place: Place | None, above: Span, record: records.Record
+    ) -> None:
+        # As a `Work`. Of itself it lets go when its first step begins, and when it ends.
+        self.account, self.place = account, place
+        self.label: str | None = label
+        self.span: Any = self
+        self.current: Any = self
+        self.task_name: str | None = None
+        self.first = self.last = self.steps = self.busy = self.queued = 0
+        self.nested = self.below = self.grain = 0
+        self.marks: list[int] | None = []
+        # As a span.
         self._above = above
-        self._server = record.server
+        server = self._server = record.server
+        if above is server:
+            root = self.root = above.get_span_context()
+            self._parent_id = root[1]
+        elif type(above) is TaskSpan:
+            self.root, self._parent_id = above.root, above.span_id
+        else:
+            root = self.root = self._rooted(above)
+            self._parent_id = root.span_id
         self.span_id = light.random_bits(64) or 1
         self._context = self._facts = self._links = self._events = None
+        self._name = self._state = self._told = None
         self.record = record
         self.resource = record.resource
         self.limits, self._status = lazy.NOTHING
-        self.start_time = work.created + steps.unix
+        self.created = created = steps.clock()
+        self.start_time = created + steps.unix
         self.end_time = None
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self._name or f"task {self._work.label}"
+        return self._name or f"task {self.label}"
 
     @name.setter
     def name(self, name: str) -> None:
         self._name = name
 
+    @property
+    def trace_id(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.root[0]
+
+    def ids(self) -> tuple[int, int, int, bool]:
+        root, parent_id = self.root, self._parent_id
+        return root[0], self.span_id, parent_id, root[2] and root[1] == parent_id
+
     def parts(self) -> tuple[Mapping[str, Any], ...]:
         try:
-            return measured.attributes(*_measured(self._work, self._state)), self.own
+            told = self._told or _measured(self, self._state, self.last)
+            return measured.attributes(*told), self.own
         except Exception:  # a few facts must not cost the span
             guard.failed("attributes of a task")
             return (self.own,)
 
     def figures(self) -> tuple[Any, ...] | None:
-        if self._facts or self._events or self._links or self._name:
+        if self._facts or self._events or self._links or self._name or self.root[2]:
             return None  # an error has attributes, too
-        return _measured(self._work, self._state)
+        told = self._told or _measured(self, self._state, self.last)
+        return self.span_id, self._parent_id, self.start_time, self.end_time, told
 
     def _new_facts(self) -> dict[str, Any]:
         return {}
 
-    def finish(self, work: steps.Work, state: str, now: int) -> None:
+    def finish(self, state: str, now: int) -> None:
         """End it with what was measured by `now`."""
-        self._work = work
         self._state = state
         self.end(now + steps.unix)
 
+    def put_off(self, now: int) -> None:
+        """End it with its request, before its task: what that does from `now` on is one more span."""
+        self._told = _measured(self, "running", now if self.first else 0)
+        self.marks = None
+        self.end(now + steps.unix)
+        self.span = Later(self)
 
-def _measured(work: steps.Work, state: str | None) -> tuple[Any, ...]:
+
+def _measured(work: steps.Work, state: str | None, last: int) -> tuple[Any, ...]:
+    """The arguments of `measured.attributes`."""
     place = work.place
     return (
         work.label or "",
         None if place is None else callsite.attributes(place),
         state,
-        work.name,
+        work.task_name,
+        work.marks,
         work.steps,
         work.busy,
         work.below,
         work.created,
         work.first,
-        work.last,
-        None if state is None else work.marks,
+        last,
     )
 
 
 def start_task(work: steps.Work) -> Span:
-    """The span of a task where a `TaskSpan` cannot be."""
-    attributes = measured.attributes(*_measured(work, None))
+    """The span of a task that is created after its request: a `TaskSpan` is for those before."""
+    attributes = measured.attributes(*_measured(work, None, 0))
     return light.start(f"task {work.label}", SpanKind.INTERNAL, attributes, SCOPE)
 
 
 def end_task(
-    span: Span, work: steps.Work, state: str, error: BaseException | None, now: int
+    span: Any, work: steps.Work, state: str, error: BaseException | None, now: int
 ) -> None:
-    """End the span of a task; `running` for one that goes on after its request."""
+    """End the span of a task: a `TaskSpan`, a `Later`, or one that `start_task` made."""
     if error is not None:
         put_error(span, error)
     if isinstance(span, TaskSpan):
-        span.finish(work, state, now)
+        span.finish(state, now)
+    elif isinstance(span, Later):
+        span.end(work, state, error, now)
     else:
-        span.set_attributes(measured.attributes(*_measured(work, state)))
+        span.set_attributes(measured.attributes(*_measured(work, state, work.last)))
         span.end(now + steps.unix)
 
 
@@ -139,7 +181,7 @@ class Later:
         self.since = span.end_time or 0
 
     def end(self, work: steps.Work, state: str, error: BaseException | None, now: int) -> None:
-        attributes = measured.attributes(*_measured(work, state))
+        attributes = measured.attributes(*_measured(work, state, work.last))
         span = light.start(self.name, SpanKind.INTERNAL, attributes, SCOPE, self.since)
         put_error(span, error)
         span.end(wall(now))
