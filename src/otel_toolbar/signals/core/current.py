@@ -23,6 +23,7 @@ def _variable() -> ContextVar[Context] | None:
 
 
 _kept = _variable()
+_set: Any = dict.__setitem__  # pyright: ignore[reportUnknownMemberType]
 
 
 def span() -> Span:
@@ -39,5 +40,5 @@ def put(given: Span) -> None:
         otel_context.attach(trace.set_span_in_context(given))
         return
     context = Context(_kept.get())
-    dict.__setitem__(context, _SPAN_KEY, given)  # a context refuses, once others can have it
+    _set(context, _SPAN_KEY, given)  # a context refuses, once others can have it
     _kept.set(context)
