@@ -23,7 +23,7 @@ def _variable() -> ContextVar[Context] | None:
 
 
 _kept = _variable()
-_set: Any = dict.__setitem__  # pyright: ignore[reportUnknownMemberType]
+_set = dict[Any, Any].__setitem__
 
 
 def span() -> Span:

@@ -457,7 +457,7 @@ def _hook(loop: Any, watch: Watch, observer: Observer) -> None:  # noqa: C901 - 
     def call_soon(callback: Any, *args: Any, context: Any = None) -> Any:
         if not watch.on:
             return real_call_soon(callback, *args, context=context)
-        kind: Any = type(callback)  # a `cast` is a call
+        kind = type(callback)  # pyright: ignore[reportUnknownVariableType] - a `cast` is a call
         if kind is builtin:
             steps_a_task = callback.__name__ == _WAKEUP
         elif kind is function:
