@@ -14,6 +14,7 @@ from otel_toolbar.distro import distro
 from otel_toolbar.distro.distro import ToolbarDistro
 
 LIBRARY = "toolbar_test_library"
+THEIRS = "toolbar_test_instrumentation"
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setitem(distro.LIBRARIES, "test", LIBRARY)
     yield LIBRARY
     sys.modules.pop(LIBRARY, None)
+    sys.modules.pop(THEIRS, None)
 
 
 def entry_point(begun: list[Any], error: Exception | None = None) -> Any:
@@ -33,7 +35,9 @@ def entry_point(begun: list[Any], error: Exception | None = None) -> Any:
             if error is not None:
                 raise error
 
-    return SimpleNamespace(name="test", load=lambda: Instrumentor)
+    return SimpleNamespace(
+        name="test", module=THEIRS, attr="Instrumentor", load=lambda: Instrumentor
+    )
 
 
 def running(monkeypatch: pytest.MonkeyPatch, **facts: Any) -> ToolbarDistro:
@@ -55,6 +59,31 @@ def test_it_begins_with_the_import(
     assert __import__(library).value == 1
     assert begun == [{"skip_dep_check": True}]
     assert ("instrumentation test failed" in caplog.text) is (error is not None)
+
+
+def test_the_app_may_import_the_instrumentation_itself(
+    library: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / f"{THEIRS}.py").write_text(f"import {library}\nclass Instrumentor: ...\n")
+    begun: list[Any] = []
+    running(monkeypatch).load_instrumentor(entry_point(begun))
+    __import__(THEIRS)
+    assert (begun, caplog.text) == ([{}], "")
+
+
+def test_an_instrumentation_of_two_libraries_waits_for_its_own(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{THEIRS}.py").write_text("class Instrumentor: ...\n")
+    begun: list[Any] = []
+    running(monkeypatch).load_instrumentor(entry_point(begun))
+    __import__(THEIRS)
+    assert begun == []
+    __import__(library)
+    assert begun == [{}]
 
 
 @pytest.mark.parametrize("signals", [("cache",), ("http",)])

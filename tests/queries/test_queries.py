@@ -544,6 +544,7 @@ def test_sqlalchemy_is_not_imported_for_nothing() -> None:
         "import sys; from otel_toolbar.settings import Settings; from otel_toolbar.signals import queries\n"
         "queries.install(Settings()); assert 'sqlalchemy' not in sys.modules\n"
         "import sqlalchemy; from otel_toolbar.signals.queries import instrumentor\n"
+        "assert 'otel_toolbar.signals.queries.query' in sys.modules  # not with the first query\n"
         "assert len(instrumentor._listening) == 3\n"
         "queries.uninstall()"
     )

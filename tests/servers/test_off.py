@@ -245,7 +245,7 @@ def test_a_version_too_old_is_said_in_one_line(name: str, tmp_path: Path) -> Non
     assert name in lines[0]
 
 
-HEAVY = (
+LIBRARIES = (
     "starlette",
     "jinja2",
     "sqlalchemy",
@@ -253,16 +253,51 @@ HEAVY = (
     "litestar",
     "quart",
     "django",
-    "uvicorn",
     "anyio",
+    "asyncpg",
+    "psycopg",
+    "pymysql",
+    "redis",
+    "httpx",
+    "aiohttp",
+    "requests",
+    "saq",
+    "strawberry",
+    "google.protobuf",
     "grpc",
     "sqlglot",
     "psutil",
+    "opentelemetry.exporter",
+    "opentelemetry.instrumentation.dbapi",
+    "opentelemetry.instrumentation.asgi",
 )
+OF_OURS = (
+    "otel_toolbar.export",
+    "otel_toolbar.panels",
+    "otel_toolbar.web.app",
+    "otel_toolbar.web.pages",
+    "otel_toolbar.insights.alerts",
+    "otel_toolbar.insights.graphql_document",
+    "otel_toolbar.insights.n_plus_one",
+    "otel_toolbar.signals.graphql.schema",
+    "otel_toolbar.signals.jobs.hooks",
+    "otel_toolbar.signals.process.versions",
+    "otel_toolbar.signals.queries.instrumentor",
+)
+"""Imported with the library that they watch, or when somebody looks."""
+
+LOADED = "import uvicorn; uvicorn.Config('least:app').load()"
 
 
-def test_nothing_is_imported_that_the_app_does_not_use(tmp_path: Path) -> None:
-    source = f"import sys; print([name for name in {HEAVY} if name in sys.modules])"
+@pytest.mark.parametrize(
+    ("begins", "absent"),
+    [("pass", (*LIBRARIES, *OF_OURS, "uvicorn")), (LOADED, (*LIBRARIES, *OF_OURS))],
+    ids=["no app", "least app"],
+)
+def test_nothing_is_imported_that_the_app_does_not_use(
+    tmp_path: Path, begins: str, absent: tuple[str, ...]
+) -> None:
+    source = f"{begins}; import sys; print([name for name in {absent} if name in sys.modules])"
     run = subprocess.run(
         [BIN / "opentelemetry-instrument", BIN / "python", "-c", source],
         cwd=APPS,

@@ -294,7 +294,8 @@ async def test_nothing_is_told_where_it_is_not_wanted(options: Settings) -> None
 
 def noted(options: Settings | None = None) -> dict[tuple[str, str], tuple[bool, str]]:
     runtime = Runtime(options or Settings())
-    of_distro.of_others.cache_clear()
+    for cached in (of_distro._entries, of_distro._conflict, of_distro._missing):
+        cached.cache_clear()
     told = of_distro.instrumentations(runtime, runtimes.SIGNALS, runtimes.OFF)
     return {
         (each["by"], each["name"]): (each["active"], each["note"])
@@ -376,6 +377,20 @@ def test_why_those_of_others_are_not_active(monkeypatch: pytest.MonkeyPatch) -> 
     assert "could not be loaded" in noted()[name][1]
     monkeypatch.setattr(of_distro, "get_dist_dependency_conflicts", lambda _: "needs fastapi 9")
     assert noted()[name] == (False, "needs fastapi 9")
+
+
+def test_those_that_wait_for_their_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = ("opentelemetry-instrumentation-redis", "redis")
+    monkeypatch.setattr(ToolbarDistro, "runs", True)
+    monkeypatch.setattr(ToolbarDistro, "loaded", set())
+    monkeypatch.delitem(sys.modules, "redis", raising=False)
+    assert noted()[name] == (False, "the app has not imported redis")
+    off = Settings(signals=("-cache",))
+    assert noted(off)[name] == (False, "not loaded: the signal cache is switched off")
+    monkeypatch.setitem(sys.modules, "redis", ModuleType("redis"))
+    assert "could not be loaded" in noted()[name][1]
+    monkeypatch.setattr(ToolbarDistro, "loaded", {"redis"})
+    assert noted()[name] == (True, "")
 
 
 def test_what_could_be_installed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import MutableMapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -48,6 +49,10 @@ click makes one endless trace of a whole server run (opentelemetry-python-contri
 
 
 LIBRARIES = {
+    "asyncpg": "asyncpg",
+    "psycopg": "psycopg",
+    "pymysql": "pymysql",
+    "sqlite3": "sqlite3",
     "redis": "redis",
     "httpx": "httpx",
     "httpx2": "httpx2",
@@ -97,13 +102,27 @@ class ToolbarDistro(BaseDistro):
         ToolbarDistro.loaded.add(entry_point.name)
 
     def _load_later(self, entry_point: Any, **kwargs: Any) -> None:
+        """Load it when its library is imported, or, when it is what imports the library, right after it."""
+        library, begun = LIBRARIES[entry_point.name], False
+
         def imported(_: Any) -> None:
+            nonlocal begun
+            if begun or library not in sys.modules or _is_half_imported(entry_point):
+                return
+            begun = True
             try:
                 self._load(entry_point, **kwargs)
             except Exception:  # the app only imports a library: nothing may come of it
                 guard.failed(f"instrumentation {entry_point.name}")
 
-        wrapt.register_post_import_hook(imported, LIBRARIES[entry_point.name])
+        wrapt.register_post_import_hook(imported, library)
+        wrapt.register_post_import_hook(imported, entry_point.module)
+
+
+def _is_half_imported(entry_point: Any) -> bool:
+    """True while the app imports the instrumentation itself, which has not come to its class yet."""
+    module = sys.modules.get(entry_point.module)
+    return module is not None and not hasattr(module, entry_point.attr)
 
 
 def _silence_other_configurators() -> None:

@@ -18,7 +18,7 @@ from opentelemetry.instrumentation.environment_variables import (
 from otel_toolbar import settings
 from otel_toolbar.settings import Settings
 
-from .distro import REPLACED, ToolbarDistro
+from .distro import LIBRARIES, REPLACED, SIGNAL_OF, ToolbarDistro
 
 if TYPE_CHECKING:
     from .runtime import Runtime
@@ -65,13 +65,8 @@ def instrumentations(
     runtime: Runtime, known: tuple[str, ...], off: tuple[str, ...]
 ) -> Mapping[str, Any]:
     """`instrumentations`: each with `name`, `by`, `active` and `note`, which says why not."""
-    return {"instrumentations": [*_ours(runtime.options, known, off), *of_others()]}
-
-
-@cache
-def of_others() -> tuple[dict[str, Any], ...]:
-    """Those that are no part of the toolbar: what is installed and loaded stays as it was at the start."""
-    return (*_others(), *_missing())
+    ours = _ours(runtime.options, known, off)
+    return {"instrumentations": [*ours, *_others(runtime), *_missing()]}
 
 
 def _ours(
@@ -127,21 +122,26 @@ def _installed() -> frozenset[str]:
     )
 
 
-def _others() -> Iterator[dict[str, Any]]:
+def _others(runtime: Runtime) -> Iterator[dict[str, Any]]:
     disabled = {
         name.strip()
         for name in os.environ.get(OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, "").split(",")
     }
-    for entry in metadata.entry_points(group=GROUP):
+    for entry in _entries():
         distribution = entry.dist
         package = distribution.name if distribution is not None else "?"
         if package == "otel-toolbar":
             continue
-        note = _why_not(entry, disabled)
+        note = _why_not(entry, disabled, runtime)
         yield _told(entry.name, package, not note, note)
 
 
-def _why_not(entry: metadata.EntryPoint, disabled: set[str]) -> str:
+@cache
+def _entries() -> tuple[metadata.EntryPoint, ...]:
+    return tuple(metadata.entry_points(group=GROUP))
+
+
+def _why_not(entry: metadata.EntryPoint, disabled: set[str], runtime: Runtime) -> str:
     """Why an installed instrumentation is not active; empty when it is."""
     if not ToolbarDistro.runs:
         return _NO_DISTRO
@@ -151,14 +151,37 @@ def _why_not(entry: metadata.EntryPoint, disabled: set[str]) -> str:
         return ""
     if entry.name in REPLACED:
         return "not loaded: otel-toolbar's own stands in its place"
-    if entry.dist is not None:
-        conflict = get_dist_dependency_conflicts(entry.dist)
-        if conflict is not None:
-            return str(conflict)
-    return "could not be loaded; the log of the start says why"
+    return (
+        _conflict(entry)
+        or _waits(entry.name, runtime)
+        or "could not be loaded; the log of the start says why"
+    )
 
 
-def _missing() -> Iterator[dict[str, Any]]:
+@cache
+def _conflict(entry: metadata.EntryPoint) -> str:
+    """What an instrumentation needs that is not installed; empty when all is there."""
+    conflict = None if entry.dist is None else get_dist_dependency_conflicts(entry.dist)
+    return "" if conflict is None else str(conflict)
+
+
+def _waits(name: str, runtime: Runtime) -> str:
+    """Why one that begins with its library has not begun; empty when it should have, or is no such one."""
+    if name not in LIBRARIES:
+        return ""
+    signal = SIGNAL_OF.get(name)
+    if signal is not None and signal not in runtime.signals:
+        return f"not loaded: the signal {signal} is switched off"
+    library = LIBRARIES[name]
+    return "" if library in sys.modules else f"the app has not imported {library}"
+
+
+@cache
+def _missing() -> tuple[dict[str, Any], ...]:
+    return tuple(_not_installed())
+
+
+def _not_installed() -> Iterator[dict[str, Any]]:
     """Instrumentations that would fit a library that is installed, as `opentelemetry-bootstrap` has them."""
     try:
         from opentelemetry.instrumentation.bootstrap_gen import libraries

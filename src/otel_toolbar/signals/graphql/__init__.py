@@ -6,6 +6,27 @@ extensions and its resolvers stay as they are. Nothing is imported before the ap
 
 from __future__ import annotations
 
-from .schema import install, uninstall
+from typing import Any
+
+from otel_toolbar.signals.core import imports
 
 __all__ = ["install", "uninstall"]
+
+
+def _hooks() -> Any:
+    from . import schema  # with Strawberry
+
+    return schema
+
+
+_watch = imports.WithLibrary(_hooks, "strawberry")
+
+
+def install() -> None:
+    """See all operations from now on, once Strawberry is imported."""
+    _watch.install()
+
+
+def uninstall() -> None:
+    """See none any more, and leave Strawberry as it was."""
+    _watch.uninstall()

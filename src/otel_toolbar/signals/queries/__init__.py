@@ -4,10 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
+from otel_toolbar.settings import Settings
+from otel_toolbar.signals.core import imports
+
 from . import loads
-from .instrumentor import install, uninstall
 
 __all__ = ["explain", "install", "loads", "uninstall"]
+
+
+def _hooks() -> Any:
+    # With the library; and what the first query needs, so that no request waits for it.
+    from . import instrumentor, query  # noqa: F401 # pyright: ignore[reportUnusedImport]
+
+    return instrumentor
+
+
+_watch = imports.WithLibrary(
+    _hooks,
+    "sqlalchemy.engine",
+    "opentelemetry.instrumentation.dbapi",
+    "opentelemetry.instrumentation.asyncpg",
+)
+
+
+def install(options: Settings) -> None:
+    """Watch all queries from now on, once SQLAlchemy or the instrumentation of a driver is imported."""
+    _watch.install(options)
+
+
+def uninstall() -> None:
+    """Watch none any more, and leave SQLAlchemy as it was."""
+    _watch.uninstall()
 
 
 def explain(trace_id: str, span_id: str, analyze: bool = False) -> Any:

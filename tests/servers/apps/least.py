@@ -1,0 +1,5 @@
+"""The least app there is."""
+
+
+async def app(scope, receive, send):
+    pass
