@@ -76,6 +76,8 @@ class Runtime:
         """Counts websocket connections; None when they are not watched."""
         self.facts = self._reporter()
         """Tells the facts of the process; None where the setting `SIGNALS` leaves them out."""
+        self.sdk_disabled = sdk_disabled()
+        """As it is now, and as the SDK's provider found it or will find it: not asked for each request."""
         self.closing = False
         """True when the server shuts down: streams of the UI end at once then."""
 

@@ -99,13 +99,16 @@ class MemoryStore:
         with self._lock:
             entry = self._entry(trace_id, batch)
             kept = self._kept(entry, batch)
-            entry.dropped += batch.count - kept.count
-            self._dropped += batch.count - kept.count
-            if kept.count:
+            count = kept.count
+            if kept is not batch:
+                entry.dropped += batch.count - count
+                self._dropped += batch.count - count
+            if count:
+                size = kept.size
                 entry.batches.append(kept)
-                entry.count += kept.count
-                entry.size += kept.size
-                self._size += kept.size
+                entry.count += count
+                entry.size += size
+                self._size += size
             entry.summary = None
             entry.changes += 1
             self._evict()

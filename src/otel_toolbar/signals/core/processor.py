@@ -55,12 +55,13 @@ def adopt(record: records.Record, span: Span) -> None:
 
     On this instance only: attributes cannot be added any more in `_on_ending` or `on_end`.
     """
+    context = span.get_span_context()
     record.server = span
-    record.trace_id = span.get_span_context().trace_id
+    record.trace_id = context.trace_id
     record.resource = span.resource
     record.told_of_starts = light.told_of_starts(record)
     handover.begin(record)
-    _open[span.get_span_context().span_id] = record
+    _open[context.span_id] = record
     if len(_open) > MAX_OPEN:
         _open.pop(next(iter(_open)), None)
     real_end = span.end
@@ -140,7 +141,7 @@ class ToolbarProcessor(SpanProcessor):
             if record is None:
                 self._export((span,), ())
             else:
-                logged = logs.placed(record)
+                logged = logs.placed(record) if record.logs else ()
                 if logged and record.untold_logs is None:
                     logs.tell_others(logged)
                 # Its own span first: of a trace that is too large the rest is dropped.
@@ -192,7 +193,10 @@ class ToolbarProcessor(SpanProcessor):
 
         The ones still running are emitted when they end.
         """
-        ended = [span for span in record.shown() if span.end_time is not None]
+        shown = record.shown()
+        if not shown and record.untold is None:
+            return []
+        ended = [span for span in shown if span.end_time is not None]
         record.spans = []
         if len(ended) > INLINE:
             thread = threading.Thread(

@@ -17,7 +17,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import Span, StatusCode
 
 from otel_toolbar import guard, semconv
 from otel_toolbar.signals.core import exceptions, processor, steps
@@ -26,6 +26,7 @@ from otel_toolbar.signals.core.framework import Framework
 from otel_toolbar.version import VERSION
 
 from . import attributes, debug, route
+from . import span as server_span
 from .stream import Stream
 
 Scope = MutableMapping[str, Any]
@@ -205,12 +206,9 @@ class Exchange:
 
     def _start_own_span(self) -> tuple[Span, Context]:
         context = _extract(self._scope)
-        span = _tracer(trace.get_tracer_provider()).start_span(
-            self._span_name(""),
-            context=context,
-            kind=SpanKind.SERVER,
-            attributes=self._given(),
-            start_time=self._started,
+        tracer = _tracer(trace.get_tracer_provider())
+        span = server_span.start(
+            tracer, self._span_name(""), context, self._given(), self._started
         )
         self._own = span
         return span, context
