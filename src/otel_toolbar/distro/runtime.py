@@ -118,7 +118,7 @@ class Runtime:
 
     def why_empty(self) -> str | None:
         """Why no trace can come in this process; None when nothing stands against it."""
-        if sdk_disabled():
+        if self.sdk_disabled:
             return (
                 f"{OTEL_SDK_DISABLED} is set, so OpenTelemetry records nothing."
                 " Unset it to see requests here."

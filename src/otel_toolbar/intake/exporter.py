@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanContext
 
 from otel_toolbar import guard
 from otel_toolbar.store.base import Store
@@ -27,8 +26,8 @@ class StoreExporter(SpanExporter):
         """
         try:
             if len(spans) == 1 and not logs:  # most requests are no more than that
-                trace_id = cast(SpanContext, spans[0].context).trace_id
-                self._store.add(f"{trace_id:032x}", packed.pack(spans))
+                context: Any = spans[0].context
+                self._store.add(f"{context.trace_id:032x}", packed.pack(spans))
                 return SpanExportResult.SUCCESS
             for facts in packed.process_facts(logs):
                 self._store.keep_process(facts)

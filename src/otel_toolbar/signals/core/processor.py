@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
-from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from otel_toolbar import guard, semconv
@@ -43,7 +43,8 @@ _open: dict[int, records.Record] = {}
 def is_free_server_span(span: Any) -> bool:
     """True for a running SERVER span of an SDK that no request has taken yet."""
     return (
-        isinstance(span, Span)
+        span is not trace.INVALID_SPAN
+        and isinstance(span, Span)
         and span.kind is SpanKind.SERVER
         and span.is_recording()
         and span.get_span_context().span_id not in _open
@@ -75,7 +76,7 @@ def adopt(record: records.Record, span: Span) -> None:
                 guard.failed("summary of a request")
             record.close()
         # No reference cycle stays behind: large values would wait for the garbage collector.
-        cast(Any, span).__dict__.pop("end", None)
+        vars(span).pop("end", None)
         real_end(ended)
 
     span.end = end
@@ -127,7 +128,7 @@ class ToolbarProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         try:
-            context = cast(SpanContext, span.context)
+            context: Any = span.context
             if self._live.pop(context.span_id, None) is None and records.is_excluded():
                 return
             foreign.ended(span)
@@ -238,7 +239,7 @@ def _place(span: Span, context: Context | None) -> None:
     """Remember which job or message a span is, or is in."""
     if span.kind is SpanKind.CONSUMER:
         setattr(span, light.UNIT, span.get_span_context().span_id)
-    elif unit := light.unit_of(trace.get_current_span(context)):
+    elif span.parent is not None and (unit := light.unit_of(trace.get_current_span(context))):
         setattr(span, light.UNIT, unit)
 
 

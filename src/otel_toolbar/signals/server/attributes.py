@@ -77,7 +77,7 @@ def span_method(scope: Mapping[str, Any]) -> str:
 
 def of_headers(prefix: str, more: str, headers: Headers) -> Attributes:
     """Headers as `<prefix><name>` arrays, masked; beyond the first 32 names as one array `more`."""
-    attributes: dict[str, tuple[str, ...]] = {}
+    attributes: dict[str, Any] = {}  # tuples of str
     rest: list[str] = []
     seen = _seen[prefix]
     for place, pair in enumerate(headers):
@@ -96,7 +96,7 @@ def of_headers(prefix: str, more: str, headers: Headers) -> Attributes:
             break
     if rest:
         attributes[more] = tuple(rest)
-    return cast(Attributes, attributes)
+    return attributes
 
 
 _PRIVATE = frozenset({"cookie", "authorization", "set-cookie", "proxy-authorization"})
@@ -141,7 +141,7 @@ def of_parameters(scope: Mapping[str, Any], cookie_headers: Sequence[str]) -> At
         (semconv.REQUEST_SESSION, scope.get("session")),
     ):
         if values and isinstance(values, Mapping):
-            attributes.update(_named(prefix, cast("Mapping[Any, Any]", values)))
+            attributes.update(_named(prefix, values))
     return attributes
 
 

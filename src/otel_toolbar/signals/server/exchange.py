@@ -11,13 +11,16 @@ from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from contextlib import contextmanager
 from contextvars import Token
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.propagators.textmap import Getter
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.propagators.composite import CompositePropagator as Composite
+from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.trace import Span, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from otel_toolbar import guard, semconv
 from otel_toolbar.signals.core import exceptions, processor, steps
@@ -114,8 +117,9 @@ class Exchange:
 
     def summary(self) -> attributes.Attributes:
         """What is known of the exchange at the SERVER span's end."""
-        span = cast(Any, self._record.server)
-        facts = self._facts() | self._cost()
+        span: Any = self._record.server
+        facts = self._facts()
+        facts.update(self._cost())
         self._name(span, facts)
         self._note_status(span)
         return facts
@@ -127,19 +131,23 @@ class Exchange:
             semconv.REQUEST_HEADERS_MORE,
             self._scope.get("headers") or (),
         )
-        cookies = cast("tuple[str, ...]", facts.get(_COOKIE_HEADER, ()))
-        facts |= attributes.of_headers(
-            semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE, self._response_headers
+        cookies: Any = facts.get(_COOKIE_HEADER, ())
+        facts.update(
+            attributes.of_headers(
+                semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE, self._response_headers
+            )
         )
-        facts |= attributes.of_parameters(self._scope, cookies)
-        facts |= attributes.of_secret_path(self._scope)
+        facts.update(attributes.of_parameters(self._scope, cookies))
+        if self._scope.get("path_params"):
+            facts.update(attributes.of_secret_path(self._scope))
         facts[semconv.TOOLBAR_FRAMEWORK] = self._framework.name
         if debug.is_on(self._scope, self._framework.name):
             facts[semconv.FRAMEWORK_DEBUG] = True
         facts.update(_endpoint(self._scope))
         if self._own is None:
-            facts |= attributes.of_client(self._scope)
-        return facts | self._traffic()
+            facts.update(attributes.of_client(self._scope))
+        facts.update(self._traffic())
+        return facts
 
     def _cost(self) -> attributes.Attributes:
         """What it took; to be asked for in the app's own thread."""
@@ -195,7 +203,7 @@ class Exchange:
             outer = trace.get_current_span()
             if processor.is_free_server_span(outer):
                 # A layer around us has made it already.
-                processor.adopt(self._record, cast(Any, outer))
+                processor.adopt(self._record, outer)
             elif not self._framework.makes_server_span:
                 self._make_current(self._start_own_span())
             elif of_another:
@@ -207,9 +215,7 @@ class Exchange:
     def _start_own_span(self) -> tuple[Span, Context]:
         context = _extract(self._scope)
         tracer = _tracer(trace.get_tracer_provider())
-        span = server_span.start(
-            tracer, self._span_name(""), context, self._given(), self._started
-        )
+        span = server_span.start(tracer, self._span_name(""), context, self._given(), self._started)
         self._own = span
         return span, context
 
@@ -370,9 +376,24 @@ def _extract(scope: Scope) -> Context:
     """The caller's context, never a span that happens to be current here."""
     here = _no_span()
     try:
+        propagator = propagate.get_global_textmap()
+        if _is_ordinary(propagator) and not any(name in _CARRIERS for name, _ in scope["headers"]):
+            return here
         return propagate.extract(scope, context=here, getter=_GETTER)
     except Exception:  # malformed headers mean a fresh trace
         return here
+
+
+_CARRIERS = frozenset({b"traceparent", b"tracestate", b"baggage"})
+"""What the propagators that are OpenTelemetry's default read."""
+
+
+@lru_cache(maxsize=1)
+def _is_ordinary(propagator: TextMapPropagator) -> bool:
+    """True for one that reads `_CARRIERS` and nothing else."""
+    parts = getattr(propagator, "_propagators", ()) if type(propagator) is Composite else ()
+    ordinary = (TraceContextTextMapPropagator, W3CBaggagePropagator)
+    return bool(parts) and all(type(part) in ordinary for part in parts)
 
 
 def fastapi_errors(scope: Scope) -> list[BaseException]:

@@ -76,7 +76,9 @@ def _started(
 
 
 _FLAGS = {
-    (sampled, random): TraceFlags(sampled * TraceFlags.SAMPLED | random * TraceFlags.RANDOM_TRACE_ID)
+    (sampled, random): TraceFlags(
+        sampled * TraceFlags.SAMPLED | random * TraceFlags.RANDOM_TRACE_ID
+    )
     for sampled in (False, True)
     for random in (False, True)
 }
