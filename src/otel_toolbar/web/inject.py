@@ -143,9 +143,9 @@ class Injector:
 
     def _start(self, message: Message) -> list[Message]:
         parts = _TRACEPARENT.fullmatch(self._traceparent() or "")
-        given = message.get("headers", ())
-        if parts is None or not isinstance(given, (list, tuple)):
+        if parts is None or not isinstance(message.get("headers", ()), (list, tuple)):
             return [message]
+        given: Sequence[tuple[bytes, bytes]] = message.get("headers", ())
         self._trace = parts[1]
         self._headers = [(bytes(name).lower(), value) for name, value in given]
         start = {**message, "headers": [*given, *self._own(parts[0])]}

@@ -6,6 +6,7 @@ Scopes are taken as they come: any part may be missing, and bytes need not be te
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from opentelemetry.util.types import AttributeValue
@@ -77,13 +78,27 @@ def span_method(scope: Mapping[str, Any]) -> str:
 
 def of_headers(prefix: str, more: str, headers: Headers) -> Attributes:
     """Headers as `<prefix><name>` arrays, masked; beyond the first 32 names as one array `more`."""
+    seen = _seen[prefix]
+    try:
+        if len(headers) <= MAX_HEADERS:
+            attributes: dict[str, Any] = dict(
+                [seen.get(pair) or _header(seen, prefix, *pair) for pair in headers]
+            )
+            if len(attributes) == len(headers):  # no name comes twice: so it is nearly always
+                return attributes
+    except (TypeError, ValueError):  # a list, or a memoryview of what may change
+        pass
+    return _of_many_headers(prefix, more, headers)
+
+
+def _of_many_headers(prefix: str, more: str, headers: Headers) -> Attributes:
     attributes: dict[str, Any] = {}  # tuples of str
     rest: list[str] = []
     seen = _seen[prefix]
     for place, pair in enumerate(headers):
         try:
             key, values = seen[pair]
-        except (KeyError, TypeError, ValueError):  # a list, or a memoryview of what may change
+        except (KeyError, TypeError, ValueError):
             key, values = _header(seen, prefix, *pair)
         if key in attributes:
             attributes[key] += values
@@ -134,14 +149,16 @@ def _header(seen: _Seen, prefix: str, raw_name: bytes, raw_value: bytes) -> _Sho
 def of_parameters(scope: Mapping[str, Any], cookie_headers: Sequence[str]) -> Attributes:
     """Path parameters, cookies and the session, masked and cut; the cookie headers are masked already."""
     attributes: Attributes = {}
-    for name, value in _cookies(cookie_headers)[:MAX_NAMES]:
-        attributes[semconv.REQUEST_COOKIE + name] = value
+    if cookie_headers:
+        short = sum(map(len, cookie_headers)) <= _LONGEST_SEEN
+        read = _of_short_cookies if short else _of_cookies
+        attributes.update(read(tuple(cookie_headers)))
     for prefix, values in (
         (semconv.REQUEST_PATH_PARAMETER, scope.get("path_params")),
         (semconv.REQUEST_SESSION, scope.get("session")),
     ):
         if values and isinstance(values, Mapping):
-            attributes.update(_named(prefix, values))
+            attributes.update(_named(prefix, cast("Mapping[Any, Any]", values)))
     return attributes
 
 
@@ -175,10 +192,15 @@ def _named(prefix: str, values: Mapping[Any, Any]) -> Attributes:
     return {prefix + name: masking.value(name, values[name]) for name in names}
 
 
-def _cookies(headers: Sequence[str]) -> list[tuple[str, str]]:
+def _of_cookies(headers: tuple[str, ...]) -> Mapping[str, str]:
     # Split as browsers send them. `http.cookies` also unquotes, at twenty times the cost (measured).
     pairs = [pair.partition("=") for header in headers for pair in header.split(";")]
-    return [(name.strip(), value.strip()) for name, _, value in pairs if name.strip()]
+    found = [(name.strip(), value.strip()) for name, _, value in pairs if name.strip()]
+    return {semconv.REQUEST_COOKIE + name: value for name, value in found[:MAX_NAMES]}
+
+
+_of_short_cookies = lru_cache(_MAX_SEEN)(_of_cookies)
+"""A client sends the same with every request; there is no secret in what is masked."""
 
 
 def of_client(scope: Mapping[str, Any]) -> Attributes:

@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from contextlib import contextmanager
 from contextvars import Token
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
-from opentelemetry.context import Context
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator as Composite
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.trace import Span, StatusCode
@@ -200,7 +201,7 @@ class Exchange:
     def _begin(self, *, of_another: bool) -> None:
         """Take or make the SERVER span. `of_another`: the server gave us another request's context."""
         try:
-            outer = trace.get_current_span()
+            outer: Any = trace.get_current_span()
             if processor.is_free_server_span(outer):
                 # A layer around us has made it already.
                 processor.adopt(self._record, outer)
@@ -377,7 +378,7 @@ def _extract(scope: Scope) -> Context:
     here = _no_span()
     try:
         propagator = propagate.get_global_textmap()
-        if _is_ordinary(propagator) and not any(name in _CARRIERS for name, _ in scope["headers"]):
+        if _is_ordinary(propagator) and _CARRIERS.isdisjoint(map(_NAME, scope["headers"])):
             return here
         return propagate.extract(scope, context=here, getter=_GETTER)
     except Exception:  # malformed headers mean a fresh trace
@@ -386,6 +387,10 @@ def _extract(scope: Scope) -> Context:
 
 _CARRIERS = frozenset({b"traceparent", b"tracestate", b"baggage"})
 """What the propagators that are OpenTelemetry's default read."""
+
+
+_NAME = itemgetter(0)
+"""Of a header."""
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,8 @@ as they are known here, it is asked all the same.
 """
 
 # The SDK's insides are what this is about.
-# pyright: reportPrivateUsage=false
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
+# ruff: noqa: SLF001
 
 from __future__ import annotations
 
@@ -53,7 +54,9 @@ def _started(
         parent, trace_id, random = above, above.trace_id, above.trace_flags.random_trace_id
     else:
         parent, trace_id, random = None, ids.generate_trace_id(), ids.is_trace_id_random()
-    sampled = tracer.sampler.should_sample(context, trace_id, name, SpanKind.SERVER, attributes, ())
+    sampled: Any = tracer.sampler.should_sample(
+        context, trace_id, name, SpanKind.SERVER, attributes, ()
+    )
     decision = sampled.decision
     own = SpanContext(
         trace_id,
