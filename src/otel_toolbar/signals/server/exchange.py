@@ -370,7 +370,10 @@ def _end_by(error: BaseException) -> str:
 
 def _no_span() -> Context:
     """The context as it is, without a current span."""
-    return trace.set_span_in_context(trace.INVALID_SPAN)
+    here = otel_context.get_current()
+    if trace.get_current_span(here) is trace.INVALID_SPAN:  # as servers call apps
+        return here
+    return trace.set_span_in_context(trace.INVALID_SPAN, here)
 
 
 def _extract(scope: Scope) -> Context:
