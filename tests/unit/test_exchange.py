@@ -520,3 +520,23 @@ async def test_whatever_propagator_is_set_is_asked(
         propagate.set_global_textmap(before)
     assert seen == [told]
     assert server_span(signals).parent is None
+
+
+async def test_headers_of_whatever_bytes_they_are(signals: Telemetry) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    headers = [
+        [b"traceparent", parent.encode()],
+        [b"x-list", b"1"],
+        (b"x-array", bytearray(b"2")),
+        (bytearray(b"x-name"), memoryview(b"3")),
+        (b"x-list", b"4"),
+    ]
+    for _ in range(2):
+        await exchange(watched(PlainTextResponse("ok")), http_scope("/", headers=headers))
+    for span in (each for each in signals.exported() if each.kind is trace.SpanKind.SERVER):
+        told = span.attributes or {}
+        assert told["http.request.header.x-list"] == ("1", "4")
+        assert told["http.request.header.x-array"] == ("2",)
+        assert told["http.request.header.x-name"] == ("3",)
+        assert span.parent is not None
+        assert f"{span.parent.trace_id:032x}" in parent

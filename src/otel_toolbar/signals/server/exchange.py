@@ -381,7 +381,7 @@ def _extract(scope: Scope) -> Context:
     here = _no_span()
     try:
         propagator = propagate.get_global_textmap()
-        if _is_ordinary(propagator) and _CARRIERS.isdisjoint(map(_NAME, scope["headers"])):
+        if _is_ordinary(propagator) and not _has_any(scope["headers"]):
             return here
         return propagate.extract(scope, context=here, getter=_GETTER)
     except Exception:  # malformed headers mean a fresh trace
@@ -392,8 +392,15 @@ _CARRIERS = frozenset({b"traceparent", b"tracestate", b"baggage"})
 """What the propagators that are OpenTelemetry's default read."""
 
 
-_NAME = itemgetter(0)
-"""Of a header."""
+_name_of = itemgetter(0)
+
+
+def _has_any(headers: attributes.Headers) -> bool:
+    """Whether one of `_CARRIERS` is among the headers."""
+    try:
+        return not _CARRIERS.isdisjoint(map(_name_of, headers))
+    except TypeError:  # names of another type than bytes
+        return True
 
 
 @lru_cache(maxsize=1)
