@@ -94,9 +94,9 @@ def _masked(span: ReadableSpan) -> list[tuple[str, Any]]:
     attributes: Any = span.attributes or {}
     # A copy: the SDK's own mapping raises and catches an error for every key that is not there.
     known: Mapping[str, Any] = attributes.copy() if hasattr(attributes, "copy") else attributes
-    for key, clean in _TEXTS.items():
-        given = known.get(key)
-        if isinstance(given, str) and (cleaned := clean(given)) != given:
+    for key in sorted(_TEXTS.keys() & known.keys()):
+        given = known[key]
+        if isinstance(given, str) and (cleaned := _TEXTS[key](given)) != given:
             found.append((key, cleaned))
     if span.kind is SpanKind.CLIENT:
         found += _headers(known)

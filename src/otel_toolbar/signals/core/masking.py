@@ -534,6 +534,7 @@ def path(given: str) -> str:
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]{0,40}://|//)?([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 
 
+@_remembering_the_clean
 def url(given: str) -> str:
     """A URL or a DSN: user info, query, fragment and what in the path looks like a secret.
 
