@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from inline_snapshot import snapshot
-from opentelemetry import trace
+from opentelemetry import baggage, propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
@@ -28,6 +32,9 @@ from tests.telemetry import (
 )
 
 hook_frameworks()
+
+W3C_PARTS = TraceContextTextMapPropagator(), W3CBaggagePropagator()
+W3C = CompositePropagator(W3C_PARTS)
 
 
 @pytest.fixture
@@ -471,3 +478,65 @@ async def test_headers_are_bounded(signals: Telemetry) -> None:
     assert len(attributes["http.request.header.x-0"][0]) == 8193
     more = attributes["toolbar.request.headers.more"]
     assert (len(more), more[-1]) == (201, "… 68 more")
+
+
+class Named(TextMapPropagator):
+    """A propagator of others: it reads a header of its own."""
+
+    def extract(self, carrier: Any, context: Any = None, getter: Any = None) -> Any:
+        (given,) = getter.get(carrier, "x-flow")
+        return baggage.set_baggage("flow", given, context)
+
+    def inject(self, carrier: Any, context: Any = None, setter: Any = None) -> None: ...
+
+    @property
+    def fields(self) -> set[str]:
+        return {"x-flow"}
+
+
+@pytest.mark.parametrize(
+    ("propagator", "headers", "told"),
+    [
+        (W3C, [(b"baggage", b"flow=given")], "given"),
+        (W3C, [], None),
+        (Named(), [(b"x-flow", b"named")], "named"),
+        (CompositePropagator([*W3C_PARTS, Named()]), [(b"x-flow", b"named")], "named"),
+    ],
+    ids=["the default", "the default, without its headers", "another", "the default and another"],
+)
+async def test_whatever_propagator_is_set_is_asked(
+    signals: Telemetry, propagator: Any, headers: list[tuple[bytes, bytes]], told: str | None
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(baggage.get_baggage("flow"))
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    seen: list[Any] = []
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(propagator)
+    try:
+        await exchange(watched(app), http_scope("/", headers=headers))
+    finally:
+        propagate.set_global_textmap(before)
+    assert seen == [told]
+    assert server_span(signals).parent is None
+
+
+async def test_headers_of_whatever_bytes_they_are(signals: Telemetry) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    headers = [
+        [b"traceparent", parent.encode()],
+        [b"x-list", b"1"],
+        (b"x-array", bytearray(b"2")),
+        (bytearray(b"x-name"), memoryview(b"3")),
+        (b"x-list", b"4"),
+    ]
+    for _ in range(2):
+        await exchange(watched(PlainTextResponse("ok")), http_scope("/", headers=headers))
+    for span in (each for each in signals.exported() if each.kind is trace.SpanKind.SERVER):
+        told = span.attributes or {}
+        assert told["http.request.header.x-list"] == ("1", "4")
+        assert told["http.request.header.x-array"] == ("2",)
+        assert told["http.request.header.x-name"] == ("3",)
+        assert span.parent is not None
+        assert f"{span.parent.trace_id:032x}" in parent

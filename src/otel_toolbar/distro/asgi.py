@@ -141,7 +141,7 @@ class ToolbarApp:
     def _exchange(self, scope: Scope) -> Exchange | None:
         """The watcher of this request; None when there is nothing to watch with."""
         try:
-            if runtimes.sdk_disabled():
+            if self._runtime.sdk_disabled:
                 return None
             return Exchange(scope, self._framework, self._runtime.options.max_spans)
         except Exception:
@@ -152,7 +152,7 @@ class ToolbarApp:
         """The watcher of this connection; None when there is nothing to watch with."""
         connections = self._runtime.connections
         try:
-            if connections is None or runtimes.sdk_disabled():
+            if connections is None or self._runtime.sdk_disabled:
                 return None
             connection = Connection(scope, connections, self._runtime.options.max_spans)
             return WebsocketExchange(scope, self._framework, connection)

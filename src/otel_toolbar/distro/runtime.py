@@ -76,6 +76,8 @@ class Runtime:
         """Counts websocket connections; None when they are not watched."""
         self.facts = self._reporter()
         """Tells the facts of the process; None where the setting `SIGNALS` leaves them out."""
+        self.sdk_disabled = sdk_disabled()
+        """As it is now, and as the SDK's provider found it or will find it: not asked for each request."""
         self.closing = False
         """True when the server shuts down: streams of the UI end at once then."""
 
@@ -116,7 +118,7 @@ class Runtime:
 
     def why_empty(self) -> str | None:
         """Why no trace can come in this process; None when nothing stands against it."""
-        if sdk_disabled():
+        if self.sdk_disabled:
             return (
                 f"{OTEL_SDK_DISABLED} is set, so OpenTelemetry records nothing."
                 " Unset it to see requests here."

@@ -99,24 +99,29 @@ class MemoryStore:
         with self._lock:
             entry = self._entry(trace_id, batch)
             kept = self._kept(entry, batch)
-            entry.dropped += batch.count - kept.count
-            self._dropped += batch.count - kept.count
-            if kept.count:
+            count = kept.count
+            if kept is not batch:
+                entry.dropped += batch.count - count
+                self._dropped += batch.count - count
+            if count:
+                size = kept.size
                 entry.batches.append(kept)
-                entry.count += kept.count
-                entry.size += kept.size
-                self._size += kept.size
+                entry.count += count
+                entry.size += size
+                self._size += size
             entry.summary = None
             entry.changes += 1
-            self._evict()
+            if self._is_too_much():
+                self._evict()
 
     def _kept(self, entry: _Entry, batch: Batch) -> Batch:
         """What of a batch the trace has room for, spans before log records.
 
         What tells what the trace is has room in any case: a SERVER span ends last of all.
         """
-        room = max(0, self._options.max_spans - entry.count)
-        if entry.count and entry.size + batch.size > self._options.store_max_bytes:
+        before = entry.count
+        room = max(0, self._options.max_spans - before)
+        if before and entry.size + batch.size > self._options.store_max_bytes:
             room = 0
         if batch.count <= room:
             return batch
@@ -162,6 +167,16 @@ class MemoryStore:
     def health(self) -> Health:
         with self._lock:
             return Health(len(self._entries), self._size, self._evicted, self._dropped)
+
+    def _is_too_much(self) -> bool:
+        """Whether a trace may have to go. Called with the lock."""
+        options = self._options
+        return (
+            len(self._entries) > options.store_max_traces
+            or self._size > options.store_max_bytes
+            or options.store_max_age is not None
+            or bool(self._closed)
+        )
 
     def _evict(self) -> None:
         """Let the oldest unpinned traces go until all bounds hold. Called with the lock.
@@ -218,8 +233,9 @@ class MemoryStore:
         if entry is None:
             self._numbers += 1
             entry = self._entries[trace_id] = _Entry(self._numbers, time.monotonic())
-            self._minor[trace_id] = None
-        if batch.main:
+            if not batch.main:
+                self._minor[trace_id] = None
+        elif batch.main:
             self._minor.pop(trace_id, None)
         if batch.websocket:
             self._closed.append((time.monotonic(), trace_id))

@@ -100,6 +100,9 @@ class Injector:
 
     async def send(self, message: Message) -> None:
         """The app's `send`."""
+        if self._started and self._prolog is None and self._held is None:
+            await self._send(message)  # nothing is looked for: so it is with all that is no page
+            return
         for each in self._prepared(message):
             await self._send(each)
 
@@ -142,9 +145,10 @@ class Injector:
         parts = _TRACEPARENT.fullmatch(self._traceparent() or "")
         if parts is None or not isinstance(message.get("headers", ()), (list, tuple)):
             return [message]
+        given: Sequence[tuple[bytes, bytes]] = message.get("headers", ())
         self._trace = parts[1]
-        self._headers = [(bytes(name).lower(), value) for name, value in message.get("headers", ())]
-        start = {**message, "headers": [*message.get("headers", ()), *self._own(parts[0])]}
+        self._headers = [(bytes(name).lower(), value) for name, value in given]
+        start = {**message, "headers": [*given, *self._own(parts[0])]}
         self._prolog = self._page(message)
         if self._prolog is not None and self._values(b"content-length"):
             self._held = start

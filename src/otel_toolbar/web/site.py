@@ -98,6 +98,8 @@ class Site:
     def _inside(self, scope: Mapping[str, Any]) -> str | None:
         """The path within the site; None for a path outside of it."""
         path = str(scope.get("path", ""))
+        if self.options.path not in path:  # as of nearly every request
+            return None
         # Servers differ in whether `path` repeats the root path.
         for base in (self.base(scope), self.options.path):
             if path == base or path.startswith(base + "/"):

@@ -145,11 +145,11 @@ def _has_main(spans: Sequence[Any]) -> bool:
 def _closes_websocket(spans: Sequence[Any]) -> bool:
     # The SERVER span is handed on first, with what belongs to it.
     first = spans[0] if spans else None
-    return (
-        first is not None
-        and first.kind is SpanKind.SERVER
-        and semconv.WEBSOCKET_STATE in (first.attributes or ())
-    )
+    if first is None or first.kind is not SpanKind.SERVER:
+        return False
+    # Its own dict: the SDK's mapping raises and catches an error for a key that is not there.
+    attributes: Any = getattr(first, "_attributes", None) or first.attributes or ()
+    return semconv.WEBSOCKET_STATE in getattr(attributes, "_dict", attributes)
 
 
 def _rows(spans: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -200,7 +200,7 @@ def _fields(span: Any) -> tuple[Any, ...]:
     return (
         raw["_name"],
         *_ids(raw["_context"], raw["_parent"]),
-        raw["_kind"].value,
+        raw["_kind"]._value_,
         raw["_start_time"],
         raw["_end_time"],
         *_status(raw["_status"]),
@@ -242,8 +242,8 @@ _NO_STATUS = 0, None
 
 
 def _status(status: Any) -> tuple[int, str | None]:
-    if status is None:
-        return 0, None
+    if status is None or status.is_unset:
+        return _NO_STATUS
     return status.status_code.value, status.description
 
 

@@ -21,7 +21,7 @@ from otel_toolbar.insights.fingerprint import Statements
 from . import light, masking, places
 
 Watcher = Callable[[ReadableSpan], "Mapping[str, Any] | None"]
-"""Tells what an ended span lacks; None when it is none of its."""
+"""Tells what an ended CLIENT span lacks; None when it is none of its."""
 
 _statements = Statements(masking.is_secret)
 _watcher: Watcher | None = None
@@ -52,9 +52,11 @@ _OF_EXCEPTION = (semconv.EXCEPTION_MESSAGE, semconv.EXCEPTION_STACKTRACE)
 
 def started(span: Span) -> None:
     """Mask what a span begins with: it is seen while it runs."""
+    if _is_ours(span):
+        return  # masked before it was put there
     for key, cleaned in _masked(span):
         span.set_attribute(key, cleaned)
-    if span.kind is SpanKind.CLIENT and not _is_ours(span):
+    if span.kind is SpanKind.CLIENT:
         given: Any = span.attributes or {}
         if semconv.CODE_FILE_PATH not in given:
             span.set_attributes(places.of_the_app())
@@ -63,8 +65,8 @@ def started(span: Span) -> None:
 def ended(span: ReadableSpan) -> None:
     """Mask what was put on a span later, before it goes on."""
     opened: Any = span
-    masked: dict[str, Any] = dict(_masked(span))
-    if _watcher is not None:
+    masked: dict[str, Any] = {} if _is_ours(span) else dict(_masked(span))
+    if _watcher is not None and span.kind is SpanKind.CLIENT:
         try:
             masked.update(_watcher(span) or {})
         except Exception:  # what is masked has to be masked
@@ -73,9 +75,10 @@ def ended(span: ReadableSpan) -> None:
         opened._attributes = _replaced(opened._attributes, masked)  # noqa: SLF001
     if span.status.description:
         opened._status = light.masked_status(span.status)  # noqa: SLF001
-    for event in span.events:
-        if event.name == semconv.EXCEPTION_EVENT:
-            _mask_exception(event)
+    if opened._events:  # noqa: SLF001 - `events` makes a copy, and most spans have none
+        for event in span.events:
+            if event.name == semconv.EXCEPTION_EVENT:
+                _mask_exception(event)
 
 
 def _is_ours(span: ReadableSpan) -> bool:
@@ -85,15 +88,15 @@ def _is_ours(span: ReadableSpan) -> bool:
 
 def _masked(span: ReadableSpan) -> list[tuple[str, Any]]:
     """What of the span's attributes has to be another value."""
-    if span.kind is SpanKind.INTERNAL or _is_ours(span):
-        return []  # ours are masked before they are put on
+    if span.kind is SpanKind.INTERNAL:
+        return []
     found: list[tuple[str, Any]] = []
     attributes: Any = span.attributes or {}
     # A copy: the SDK's own mapping raises and catches an error for every key that is not there.
     known: Mapping[str, Any] = attributes.copy() if hasattr(attributes, "copy") else attributes
-    for key, clean in _TEXTS.items():
-        given = known.get(key)
-        if isinstance(given, str) and (cleaned := clean(given)) != given:
+    for key in sorted(_TEXTS.keys() & known.keys()):
+        given = known[key]
+        if isinstance(given, str) and (cleaned := _TEXTS[key](given)) != given:
             found.append((key, cleaned))
     if span.kind is SpanKind.CLIENT:
         found += _headers(known)

@@ -452,6 +452,7 @@ def header(name: str, given: str) -> str:
     return url(given) if name in _WITH_URL else text(given)
 
 
+@_remembering_the_clean
 def _cookie_pair(pair: str) -> str:
     name, equals, given = pair.partition("=")
     return name + equals + cookie(name.strip(), given) if equals else _bare(pair)
@@ -501,7 +502,9 @@ def _is_secret_pair(name: str, given: str) -> bool:
     plain_name = unquote_plus(name)
     if is_secret(plain_name) or (secrets.is_weak(plain_name) and is_token(given)):
         return True
-    return len(given) >= 8 and _plain_text(given) != unquote_plus(given)
+    if len(given) < 8 or (len(given) < _SHORTEST and given.isalnum()):
+        return False  # `text` would leave it as it is: most values are such
+    return _plain_text(given) != unquote_plus(given)
 
 
 def _plain_text(given: str) -> str:
@@ -531,6 +534,7 @@ def path(given: str) -> str:
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]{0,40}://|//)?([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 
 
+@_remembering_the_clean
 def url(given: str) -> str:
     """A URL or a DSN: user info, query, fragment and what in the path looks like a secret.
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
-from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from otel_toolbar import guard, semconv
@@ -43,7 +43,8 @@ _open: dict[int, records.Record] = {}
 def is_free_server_span(span: Any) -> bool:
     """True for a running SERVER span of an SDK that no request has taken yet."""
     return (
-        isinstance(span, Span)
+        span is not trace.INVALID_SPAN
+        and isinstance(span, Span)
         and span.kind is SpanKind.SERVER
         and span.is_recording()
         and span.get_span_context().span_id not in _open
@@ -55,12 +56,13 @@ def adopt(record: records.Record, span: Span) -> None:
 
     On this instance only: attributes cannot be added any more in `_on_ending` or `on_end`.
     """
+    context = span.get_span_context()
     record.server = span
-    record.trace_id = span.get_span_context().trace_id
+    record.trace_id = context.trace_id
     record.resource = span.resource
     record.told_of_starts = light.told_of_starts(record)
     handover.begin(record)
-    _open[span.get_span_context().span_id] = record
+    _open[context.span_id] = record
     if len(_open) > MAX_OPEN:
         _open.pop(next(iter(_open)), None)
     real_end = span.end
@@ -74,7 +76,7 @@ def adopt(record: records.Record, span: Span) -> None:
                 guard.failed("summary of a request")
             record.close()
         # No reference cycle stays behind: large values would wait for the garbage collector.
-        cast(Any, span).__dict__.pop("end", None)
+        vars(span).pop("end", None)
         real_end(ended)
 
     span.end = end
@@ -126,7 +128,7 @@ class ToolbarProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         try:
-            context = cast(SpanContext, span.context)
+            context: Any = span.context
             if self._live.pop(context.span_id, None) is None and records.is_excluded():
                 return
             foreign.ended(span)
@@ -140,7 +142,7 @@ class ToolbarProcessor(SpanProcessor):
             if record is None:
                 self._export((span,), ())
             else:
-                logged = logs.placed(record)
+                logged = logs.placed(record) if record.logs else ()
                 if logged and record.untold_logs is None:
                     logs.tell_others(logged)
                 # Its own span first: of a trace that is too large the rest is dropped.
@@ -192,7 +194,10 @@ class ToolbarProcessor(SpanProcessor):
 
         The ones still running are emitted when they end.
         """
-        ended = [span for span in record.shown() if span.end_time is not None]
+        shown = record.shown()
+        if not shown and record.untold is None:
+            return []
+        ended = [span for span in shown if span.end_time is not None]
         record.spans = []
         if len(ended) > INLINE:
             thread = threading.Thread(
@@ -234,7 +239,7 @@ def _place(span: Span, context: Context | None) -> None:
     """Remember which job or message a span is, or is in."""
     if span.kind is SpanKind.CONSUMER:
         setattr(span, light.UNIT, span.get_span_context().span_id)
-    elif unit := light.unit_of(trace.get_current_span(context)):
+    elif span.parent is not None and (unit := light.unit_of(trace.get_current_span(context))):
         setattr(span, light.UNIT, unit)
 
 

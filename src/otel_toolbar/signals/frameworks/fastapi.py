@@ -7,8 +7,8 @@ here, its spans stay as it makes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import wrapt
@@ -74,21 +74,29 @@ class LightTracer(trace.Tracer):
             kwargs["context"] = trace.set_span_in_context(record.server)
         return self._tracer.start_span(*args, **kwargs)
 
-    @contextmanager
     def start_as_current_span(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, name: str, *args: Any, attributes: Any = None, **kwargs: Any
-    ) -> Generator[Span]:
+    ) -> AbstractContextManager[Span]:
         if args or kwargs.keys() - _FASTAPIS or not light.possible():
-            with self._tracer.start_as_current_span(
-                name, *args, attributes=attributes, **kwargs
-            ) as span:
-                yield span
-            return
-        span = light.start(name, SpanKind.INTERNAL, dict(attributes or {}), self._scope)
-        # FastAPI sets status and error itself, so this is all that `trace.use_span` would do.
-        token = otel_context.attach(trace.set_span_in_context(span))
-        try:
-            yield span
-        finally:
-            otel_context.detach(token)
-            span.end()
+            return self._tracer.start_as_current_span(name, *args, attributes=attributes, **kwargs)
+        return _Current(light.start(name, SpanKind.INTERNAL, dict(attributes or {}), self._scope))
+
+
+class _Current(AbstractContextManager[Span]):
+    """Makes a span the current one, and ends it.
+
+    FastAPI sets status and error itself, so this is all that `trace.use_span` would do.
+    """
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> Span:
+        self._token = otel_context.attach(trace.set_span_in_context(self._span))
+        return self._span
+
+    def __exit__(self, *_: object) -> None:
+        otel_context.detach(self._token)
+        self._span.end()

@@ -6,6 +6,7 @@ Scopes are taken as they come: any part may be missing, and bytes need not be te
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from opentelemetry.util.types import AttributeValue
@@ -38,8 +39,10 @@ def of_request(scope: Mapping[str, Any]) -> Attributes:
     """The standard attributes of an HTTP request, as the semantic conventions name them."""
     method = str(scope.get("method", ""))
     attributes = _of_url(scope, "http")
-    attributes[semconv.HTTP_REQUEST_METHOD] = method if method in _METHODS else "_OTHER"
-    if method not in _METHODS:
+    if method in _METHODS:
+        attributes[semconv.HTTP_REQUEST_METHOD] = method
+    else:
+        attributes[semconv.HTTP_REQUEST_METHOD] = "_OTHER"
         attributes[semconv.HTTP_REQUEST_METHOD_ORIGINAL] = method
     return attributes
 
@@ -50,17 +53,20 @@ def of_websocket(scope: Mapping[str, Any]) -> Attributes:
 
 
 def _of_url(scope: Mapping[str, Any], scheme: str) -> Attributes:
-    attributes: Attributes = {
-        semconv.URL_SCHEME: str(scope.get("scheme", scheme)),
-        semconv.URL_PATH: masking.path(str(scope.get("path", ""))),
-    }
+    attributes = of_client(scope)
+    attributes[semconv.URL_SCHEME] = str(scope.get("scheme", scheme))
+    attributes[semconv.URL_PATH] = masking.path(str(scope.get("path", "")))
     query = scope.get("query_string")
     if query:
         attributes[semconv.URL_QUERY] = masking.query_string(query)
-    if scope.get("http_version"):
-        attributes[semconv.NETWORK_PROTOCOL_VERSION] = str(scope["http_version"])
-    _put_server(attributes, scope)
-    attributes.update(of_client(scope))
+    version = scope.get("http_version")
+    if version:
+        attributes[semconv.NETWORK_PROTOCOL_VERSION] = str(version)
+    address, port = _server(scope, header(scope.get("headers") or (), b"host"))
+    if address:
+        attributes[semconv.SERVER_ADDRESS] = address
+    if port:
+        attributes[semconv.SERVER_PORT] = port
     return attributes
 
 
@@ -72,57 +78,81 @@ def span_method(scope: Mapping[str, Any]) -> str:
 
 def of_headers(prefix: str, more: str, headers: Headers) -> Attributes:
     """Headers as `<prefix><name>` arrays, masked; beyond the first 32 names as one array `more`."""
-    attributes: dict[str, tuple[str, ...]] = {}
+    seen = _seen[prefix]
+    try:
+        if len(headers) <= MAX_HEADERS:
+            attributes: dict[str, Any] = dict(
+                [seen.get(pair) or _header(seen, prefix, *pair) for pair in headers]
+            )
+            if len(attributes) == len(headers):  # no name comes twice: so it is nearly always
+                return attributes
+    except (TypeError, ValueError):  # a list, or a memoryview of what may change
+        pass
+    return _of_many_headers(prefix, more, headers)
+
+
+def _of_many_headers(prefix: str, more: str, headers: Headers) -> Attributes:
+    attributes: dict[str, Any] = {}  # tuples of str
     rest: list[str] = []
+    seen = _seen[prefix]
     for place, pair in enumerate(headers):
         try:
-            name, value = _seen[pair]
-        except (KeyError, TypeError, ValueError):  # a list, or a memoryview of what may change
-            name, value = _header(*pair)
-        key = prefix + name
+            key, values = seen[pair]
+        except (KeyError, TypeError, ValueError):
+            key, values = _header(seen, prefix, *pair)
         if key in attributes:
-            attributes[key] += (value,)
+            attributes[key] += values
         elif len(attributes) < MAX_HEADERS:
-            attributes[key] = (value,)
+            attributes[key] = values
         elif len(rest) < MAX_HEADERS_MORE:
-            rest.append(f"{name}: {value}")
+            rest.append(f"{key[len(prefix) :]}: {values[0]}")
         else:
             rest.append(f"… {len(headers) - place} more")
             break
     if rest:
         attributes[more] = tuple(rest)
-    return cast(Attributes, attributes)
+    return attributes
 
 
 _PRIVATE = frozenset({"cookie", "authorization", "set-cookie", "proxy-authorization"})
 _MAX_SEEN, _LONGEST_SEEN = 1024, 256
 
-_seen: dict[tuple[bytes, bytes], tuple[str, str]] = masking.remember({})
-"""Headers as they are shown: a client sends the same with every request."""
+_Shown = tuple[str, tuple[str]]
+"""A header as an attribute: its key, and its one value."""
+
+_Seen = dict[tuple[bytes, bytes], _Shown]
+
+_seen: Mapping[str, _Seen] = {
+    semconv.HTTP_REQUEST_HEADER: masking.remember(_Seen()),
+    semconv.HTTP_RESPONSE_HEADER: masking.remember(_Seen()),
+}
+"""Headers as they are shown, by the prefix: a client sends the same with every request."""
 
 
-def _header(raw_name: bytes, raw_value: bytes) -> tuple[str, str]:
-    """Lower-case name and masked value of a header."""
+def _header(seen: _Seen, prefix: str, raw_name: bytes, raw_value: bytes) -> _Shown:
+    """A header with its masked value, remembered in `seen`."""
     name = _latin1(raw_name[:MAX_HEADER]).lower()
     value = masking.header(name, _latin1(raw_value[: 2 * MAX_HEADER]))
-    shown = name, value if len(value) <= MAX_HEADER else value[:MAX_HEADER] + "…"
+    shown = prefix + name, (value if len(value) <= MAX_HEADER else value[:MAX_HEADER] + "…",)
     if (
         type(raw_name) is bytes
         and type(raw_value) is bytes
         and len(raw_name) + len(raw_value) <= _LONGEST_SEEN
         and name not in _PRIVATE
     ):
-        if len(_seen) >= _MAX_SEEN:
-            _seen.clear()
-        _seen[raw_name, raw_value] = shown
+        if len(seen) >= _MAX_SEEN:
+            seen.clear()
+        seen[raw_name, raw_value] = shown
     return shown
 
 
 def of_parameters(scope: Mapping[str, Any], cookie_headers: Sequence[str]) -> Attributes:
     """Path parameters, cookies and the session, masked and cut; the cookie headers are masked already."""
     attributes: Attributes = {}
-    for name, value in _cookies(cookie_headers)[:MAX_NAMES]:
-        attributes[semconv.REQUEST_COOKIE + name] = value
+    if cookie_headers:
+        short = sum(map(len, cookie_headers)) <= _LONGEST_SEEN
+        read = _of_short_cookies if short else _of_cookies
+        attributes.update(read(tuple(cookie_headers)))
     for prefix, values in (
         (semconv.REQUEST_PATH_PARAMETER, scope.get("path_params")),
         (semconv.REQUEST_SESSION, scope.get("session")),
@@ -162,10 +192,15 @@ def _named(prefix: str, values: Mapping[Any, Any]) -> Attributes:
     return {prefix + name: masking.value(name, values[name]) for name in names}
 
 
-def _cookies(headers: Sequence[str]) -> list[tuple[str, str]]:
+def _of_cookies(headers: tuple[str, ...]) -> Mapping[str, str]:
     # Split as browsers send them. `http.cookies` also unquotes, at twenty times the cost (measured).
     pairs = [pair.partition("=") for header in headers for pair in header.split(";")]
-    return [(name.strip(), value.strip()) for name, _, value in pairs if name.strip()]
+    found = [(name.strip(), value.strip()) for name, _, value in pairs if name.strip()]
+    return {semconv.REQUEST_COOKIE + name: value for name, value in found[:MAX_NAMES]}
+
+
+_of_short_cookies = lru_cache(_MAX_SEEN)(_of_cookies)
+"""A client sends the same with every request; there is no secret in what is masked."""
 
 
 def of_client(scope: Mapping[str, Any]) -> Attributes:
@@ -180,14 +215,6 @@ def of_client(scope: Mapping[str, Any]) -> Attributes:
     if agent:
         attributes[semconv.USER_AGENT] = agent
     return attributes
-
-
-def _put_server(attributes: Attributes, scope: Mapping[str, Any]) -> None:
-    address, port = _server(scope, header(scope.get("headers") or (), b"host"))
-    if address:
-        attributes[semconv.SERVER_ADDRESS] = address
-    if port:
-        attributes[semconv.SERVER_PORT] = port
 
 
 def _server(scope: Mapping[str, Any], host: str | None) -> tuple[str, int | None]:

@@ -11,13 +11,17 @@ from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from contextlib import contextmanager
 from contextvars import Token
 from functools import lru_cache
-from typing import Any, cast
+from operator import itemgetter
+from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
-from opentelemetry.propagators.textmap import Getter
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.propagators.composite import CompositePropagator as Composite
+from opentelemetry.propagators.textmap import Getter, TextMapPropagator
+from opentelemetry.trace import Span, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from otel_toolbar import guard, semconv
 from otel_toolbar.signals.core import exceptions, processor, steps
@@ -26,6 +30,7 @@ from otel_toolbar.signals.core.framework import Framework
 from otel_toolbar.version import VERSION
 
 from . import attributes, debug, route
+from . import span as server_span
 from .stream import Stream
 
 Scope = MutableMapping[str, Any]
@@ -113,8 +118,9 @@ class Exchange:
 
     def summary(self) -> attributes.Attributes:
         """What is known of the exchange at the SERVER span's end."""
-        span = cast(Any, self._record.server)
-        facts = self._facts() | self._cost()
+        span: Any = self._record.server
+        facts = self._facts()
+        facts.update(self._cost())
         self._name(span, facts)
         self._note_status(span)
         return facts
@@ -126,19 +132,23 @@ class Exchange:
             semconv.REQUEST_HEADERS_MORE,
             self._scope.get("headers") or (),
         )
-        cookies = cast("tuple[str, ...]", facts.get(_COOKIE_HEADER, ()))
-        facts |= attributes.of_headers(
-            semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE, self._response_headers
+        cookies: Any = facts.get(_COOKIE_HEADER, ())
+        facts.update(
+            attributes.of_headers(
+                semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE, self._response_headers
+            )
         )
-        facts |= attributes.of_parameters(self._scope, cookies)
-        facts |= attributes.of_secret_path(self._scope)
+        facts.update(attributes.of_parameters(self._scope, cookies))
+        if self._scope.get("path_params"):
+            facts.update(attributes.of_secret_path(self._scope))
         facts[semconv.TOOLBAR_FRAMEWORK] = self._framework.name
         if debug.is_on(self._scope, self._framework.name):
             facts[semconv.FRAMEWORK_DEBUG] = True
         facts.update(_endpoint(self._scope))
         if self._own is None:
-            facts |= attributes.of_client(self._scope)
-        return facts | self._traffic()
+            facts.update(attributes.of_client(self._scope))
+        facts.update(self._traffic())
+        return facts
 
     def _cost(self) -> attributes.Attributes:
         """What it took; to be asked for in the app's own thread."""
@@ -191,10 +201,10 @@ class Exchange:
     def _begin(self, *, of_another: bool) -> None:
         """Take or make the SERVER span. `of_another`: the server gave us another request's context."""
         try:
-            outer = trace.get_current_span()
+            outer: Any = trace.get_current_span()
             if processor.is_free_server_span(outer):
                 # A layer around us has made it already.
-                processor.adopt(self._record, cast(Any, outer))
+                processor.adopt(self._record, outer)
             elif not self._framework.makes_server_span:
                 self._make_current(self._start_own_span())
             elif of_another:
@@ -205,13 +215,8 @@ class Exchange:
 
     def _start_own_span(self) -> tuple[Span, Context]:
         context = _extract(self._scope)
-        span = _tracer(trace.get_tracer_provider()).start_span(
-            self._span_name(""),
-            context=context,
-            kind=SpanKind.SERVER,
-            attributes=self._given(),
-            start_time=self._started,
-        )
+        tracer = _tracer(trace.get_tracer_provider())
+        span = server_span.start(tracer, self._span_name(""), context, self._given(), self._started)
         self._own = span
         return span, context
 
@@ -365,16 +370,45 @@ def _end_by(error: BaseException) -> str:
 
 def _no_span() -> Context:
     """The context as it is, without a current span."""
-    return trace.set_span_in_context(trace.INVALID_SPAN)
+    here = otel_context.get_current()
+    if trace.get_current_span(here) is trace.INVALID_SPAN:  # as servers call apps
+        return here
+    return trace.set_span_in_context(trace.INVALID_SPAN, here)
 
 
 def _extract(scope: Scope) -> Context:
     """The caller's context, never a span that happens to be current here."""
     here = _no_span()
     try:
+        propagator = propagate.get_global_textmap()
+        if _is_ordinary(propagator) and not _has_any(scope["headers"]):
+            return here
         return propagate.extract(scope, context=here, getter=_GETTER)
     except Exception:  # malformed headers mean a fresh trace
         return here
+
+
+_CARRIERS = frozenset({b"traceparent", b"tracestate", b"baggage"})
+"""What the propagators that are OpenTelemetry's default read."""
+
+
+_name_of = itemgetter(0)
+
+
+def _has_any(headers: attributes.Headers) -> bool:
+    """Whether one of `_CARRIERS` is among the headers."""
+    try:
+        return not _CARRIERS.isdisjoint(map(_name_of, headers))
+    except TypeError:  # names of another type than bytes
+        return True
+
+
+@lru_cache(maxsize=1)
+def _is_ordinary(propagator: TextMapPropagator) -> bool:
+    """True for one that reads `_CARRIERS` and nothing else."""
+    parts = getattr(propagator, "_propagators", ()) if type(propagator) is Composite else ()
+    ordinary = (TraceContextTextMapPropagator, W3CBaggagePropagator)
+    return bool(parts) and all(type(part) in ordinary for part in parts)
 
 
 def fastapi_errors(scope: Scope) -> list[BaseException]:
