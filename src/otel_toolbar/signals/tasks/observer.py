@@ -53,7 +53,8 @@ class TaskObserver:
 
     def watching(self, watch: Watch) -> None:
         if self._watchdog is None or self._pid != os.getpid():  # a fork leaves threads behind
-            self._watchdog, self._pid = Watchdog(self.blocking), os.getpid()
+            self._watchdog = Watchdog(self.blocking, self._lag_interval)
+            self._pid = os.getpid()
         lag = Lag(watch, self._lag_interval)
         watch.extra = LoopState(lag, self._watchdog.watch(watch))
 

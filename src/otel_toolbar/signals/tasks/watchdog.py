@@ -1,4 +1,7 @@
-"""The thread that takes a loop's stack while a step holds it: awake only while requests run."""
+"""The thread that takes a loop's stack while a step holds it, and asks it to measure its lag.
+
+Awake only while requests run.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ _LOOKS = 4
 _MAX_STACKS = 200
 _LONGEST_TICK = 25_000_000
 _SHORTEST_TICK = 1_000_000
+_SHORTEST_SLEEP = 100_000
 
 
 class Seen:
@@ -80,11 +84,15 @@ class Seen:
 
 
 class Watchdog:
-    """One thread for all loops of a process. `blocking` is the threshold in ns."""
+    """One thread for all loops of a process. `blocking` is the threshold, `interval` that of lag, in ns."""
 
-    def __init__(self, blocking: int) -> None:
+    def __init__(self, blocking: int, interval: int) -> None:
         self._half = blocking // 2
-        self._tick = min(_LONGEST_TICK, max(_SHORTEST_TICK, blocking // _LOOKS)) / 1e9
+        self._between = min(_LONGEST_TICK, max(_SHORTEST_TICK, blocking // _LOOKS))
+        """ns between two looks."""
+        self._look_at = 0
+        self._longest = min(self._between, max(_SHORTEST_TICK, interval))
+        """ns that it sleeps at most: a request that begins meanwhile is not due earlier."""
         self._seen: list[Seen] = []
         self._awake = threading.Event()
         self._stopped = False
@@ -115,8 +123,8 @@ class Watchdog:
             try:
                 for seen in self._seen:
                     seen.refresh()
-                while not self._stopped and self._look():
-                    time.sleep(self._tick)
+                while not self._stopped and self._any_active():
+                    time.sleep(self._look() / 1e9)
             except Exception:
                 guard.failed("watching for blocking calls")
                 time.sleep(1)
@@ -124,12 +132,20 @@ class Watchdog:
             if self._any_active():  # woken in the moment of falling asleep
                 self._awake.set()
 
-    def _look(self) -> bool:
-        """Look at all loops; False when no request runs."""
+    def _look(self) -> int:
+        """Look at all loops that have requests; returns the ns until something is due again."""
+        now = steps.clock()
+        looks = now >= self._look_at
+        if looks:
+            self._look_at = now + self._between
+        due = min(self._look_at, now + self._longest)
         for seen in self._seen:
-            if seen.watch.extra.lag.active:
-                seen.look(self._half)
-        return self._any_active()
+            lag = seen.watch.extra.lag
+            if lag.active:
+                due = min(due, lag.prompt())
+                if looks:
+                    seen.look(self._half)
+        return max(_SHORTEST_SLEEP, due - steps.clock())
 
     def _any_active(self) -> bool:
         return any(
