@@ -35,6 +35,7 @@ from otel_toolbar.signals.queries import (
     place,
     pool,
     query,
+    results,
     rows,
     transactions,
 )
@@ -569,7 +570,7 @@ HOOKS = [
     (place, "put"), (callsite, "stack"), (database, "of"), (loading, "describe"), (parameters, "described"),
     (parameters, "identity"), (judge.Queries, "of"), (transactions, "takes_part"), (transactions, "is_ending"),
     (transactions, "_is_open"), (pool, "_name"), (database, "of_pool"), (light, "start"), (light, "late"), (masking, "value"),
-    (records, "current"), (judge.Detector, "judge"), (light.LightSpan, "end"), (rows, "_one"),
+    (records, "current"), (judge.Detector, "judge"), (light.LightSpan, "end"), (results, "first_fetched"),
 ]  # fmt: skip
 
 

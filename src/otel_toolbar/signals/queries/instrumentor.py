@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import wrapt
-from opentelemetry import context as otel_context
 
 from otel_toolbar import guard
 from otel_toolbar.settings import Settings
+from otel_toolbar.signals.core import current
 
 from . import database, patches, pool, raw, rows, transactions
 from .rows import QUERY
@@ -147,7 +147,7 @@ def _start(statement: str, parameters: Any, context: Any) -> Query | None:
         if (
             (before is not None and before.running)  # a dialect's method may call its parent's
             or not connection._allow_autobegin  # SQLAlchemy itself asks a new database  # noqa: SLF001
-            or otel_context.get_value(_SUPPRESSED)
+            or current.value(_SUPPRESSED)
             or transactions.is_ending(connection)
         ):
             return None

@@ -80,8 +80,10 @@ class Query:
         """The statement has been executed; rows may still be fetched."""
         if not self.running:
             return
-        results.executed(self._span, cursor)
-        returns = cursor.description is not None
+        description = cursor.description
+        returns = description is not None
+        if description:
+            self._span.set_attribute(semconv.QUERY_COLUMNS, len(description))
         # A statement that returns rows has not changed all of them yet.
         if self._statement.operation in _CHANGES and not returns:
             affected = getattr(cursor, "rowcount", -1)
@@ -98,11 +100,13 @@ class Query:
 
     def fetched(self, rows: int, fetched: Any = None, over: bool = False) -> None:
         """Count rows that the app has got: one, or a list of them. `over` when these were the last."""
-        if rows and not self._rows:
-            results.first_fetched(self._span, fetched)
-        self._rows += rows
-        light.late(self._span, semconv.DB_RESPONSE_RETURNED_ROWS, self._rows)
-        if over:
+        before = self._rows
+        if rows or not before:  # that there are no more says nothing new
+            if rows and not before:
+                results.first_fetched(self._span, fetched)
+            self._rows = before + rows
+            light.late(self._span, semconv.DB_RESPONSE_RETURNED_ROWS, self._rows)
+        if over and self._ended:
             self._close()
 
     def __del__(self) -> None:
@@ -111,7 +115,7 @@ class Query:
         try:
             if self.running:
                 self._span.end()
-            else:
+            elif self._ended:
                 self._close()
         except Exception:
             guard.failed("end of a query that nobody ended")
@@ -119,8 +123,7 @@ class Query:
     def _close(self) -> None:
         """End a span that was kept open for its rows, as of when the statement had been executed."""
         ended, self._ended = self._ended, 0
-        if ended:
-            self._span.end(ended)
+        self._span.end(ended)
 
     def _finish(self, returns: bool) -> None:
         self.running = False
@@ -153,7 +156,7 @@ def _keep(
     try:
         if isinstance(span, light.LightSpan):
             kept.remember(
-                span.parent.trace_id, span.span_id, engine, text, parameters, context, executemany
+                span.trace_id, span.span_id, engine, text, parameters, context, executemany
             )
         elif span.is_recording():
             where = span.get_span_context()

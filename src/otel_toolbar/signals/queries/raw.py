@@ -67,7 +67,6 @@ def install(options: Settings) -> None:
         wrapt.register_post_import_hook(_hook_dbapi, DBAPI)
         wrapt.register_post_import_hook(_hook_instrumentation, ASYNCPG)
         wrapt.register_post_import_hook(_hook_asyncpg, ASYNCPG)
-        wrapt.register_post_import_hook(_hook_aiosqlite, AIOSQLITE)
 
 
 def uninstall() -> None:
@@ -94,6 +93,8 @@ def _hook_instrumentation(module: Any) -> None:
         return real() and (_options is None or not _is_sqlalchemy_s())
 
     setattr(module, _ENABLED, enabled)
+    if module.__name__ == DBAPI:
+        wrapt.register_post_import_hook(_hook_aiosqlite, AIOSQLITE)
 
 
 def _is_sqlalchemy_s() -> bool:
@@ -163,7 +164,7 @@ def _hook_aiosqlite(module: Any) -> None:
 
     @functools.wraps(real)
     def execute(self: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
-        if _options is None or DBAPI not in sys.modules:
+        if _options is None:
             return real(self, function, *args, **kwargs)
         if "execute" in getattr(function, "__name__", "") and not _is_sqlalchemy_s():
             function = _in_this_context(function)
