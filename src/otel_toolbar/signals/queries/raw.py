@@ -104,17 +104,30 @@ def _is_sqlalchemy_s() -> bool:
         for _ in range(_DEPTH):
             if frame is None:
                 return False
-            file = frame.f_code.co_filename.replace("\\", "/")
-            if file.endswith("/aiosqlite/core.py") and frame.f_code.co_name.endswith("thread"):
+            code = frame.f_code
+            whose = _whose(code.co_filename)
+            if whose == _AIOSQLITE and code.co_name.endswith("thread"):
                 return _asker.get() is None
-            if "/sqlalchemy/" in file:
-                return True
-            if not any(part in file for part in _BETWEEN):
-                return False
+            if whose >= _SQLALCHEMY:
+                return whose == _SQLALCHEMY
             frame = frame.f_back
     except Exception:
         guard.failed("who calls a driver")
     return False
+
+
+_DRIVER, _AIOSQLITE, _SQLALCHEMY, _OTHER = range(4)
+"""Whose a file is, in a stack from a driver outward; what is a driver's or an instrumentation's goes on."""
+
+
+@functools.lru_cache(1024)
+def _whose(filename: str) -> int:
+    file = filename.replace("\\", "/")
+    if file.endswith("/aiosqlite/core.py"):
+        return _AIOSQLITE
+    if "/sqlalchemy/" in file:
+        return _SQLALCHEMY
+    return _DRIVER if any(part in file for part in _BETWEEN) else _OTHER
 
 
 # What the instrumentations do not see.
