@@ -19,7 +19,9 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from otel_toolbar.settings import Settings
+from otel_toolbar.signals.core import steps
 from otel_toolbar.signals.tasks import blocking
+from otel_toolbar.signals.tasks.lag import Lag
 from otel_toolbar.signals.tasks.machine import Look
 
 from .watching import LOOPS, named, observed, one, request, run, seconds, serve
@@ -252,8 +254,6 @@ def test_lag_is_sampled_while_requests_run_only(loop: str) -> None:
         await asyncio.sleep(0.1)
 
     async def main() -> None:
-        from otel_toolbar.signals.core import steps
-
         await serve(handler)
         (watch,) = steps.watches()
         await asyncio.sleep(0.03)
@@ -267,6 +267,50 @@ def test_lag_is_sampled_while_requests_run_only(loop: str) -> None:
         server = one(found.exported(), "GET").attributes
     assert 2 <= server["toolbar.event_loop.lag.samples"] <= 11
     assert 0 <= server["toolbar.event_loop.lag.mean"] <= server["toolbar.event_loop.lag.max"]
+
+
+@loops
+def test_lag_of_what_lets_no_other_thread_run(loop: str) -> None:
+    async def handler() -> None:
+        await asyncio.sleep(0.03)
+        began = time.perf_counter()
+        sum(range(10**7))
+        took.append(time.perf_counter() - began)
+        await asyncio.sleep(0.03)
+
+    took: list[float] = []
+    server = one(request(handler, loop=loop), "GET").attributes
+    assert server["toolbar.event_loop.lag.max"] >= took[0] / 2
+
+
+def test_lag_takes_no_timer_of_the_loop() -> None:
+    async def handler() -> None:
+        loop: Any = asyncio.get_running_loop()
+        until = time.monotonic() + 0.05
+        while time.monotonic() < until:
+            await asyncio.sleep(0)
+            timers.append(len(loop._scheduled))
+
+    timers: list[int] = []
+    server = one(request(handler), "GET").attributes
+    assert server["toolbar.event_loop.lag.samples"] > 0
+    assert set(timers) == {0}
+
+
+def test_a_loop_that_is_closed_is_not_asked_for_its_lag() -> None:
+    loop = asyncio.new_event_loop()
+    lag = Lag(steps.Watch(loop), 10_000_000)
+    account: Any = object()
+    lag.join(account)
+    due = lag._due
+    assert lag.prompt() == due
+    lag._due -= 10_000_000
+    loop.close()
+    assert due - 10_000_000 < steps.clock() < lag.prompt()
+    assert not lag._ticking
+    lag.part(account)
+    assert lag.prompt() > steps.clock()
+    assert lag.totals() == (0, 0)
 
 
 def test_the_watchdog_sleeps_while_no_request_runs() -> None:
