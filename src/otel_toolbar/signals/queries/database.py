@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
 from weakref import WeakSet, ref
@@ -92,7 +93,8 @@ def forget() -> None:
     """Read everything anew, because what is secret has changed."""
     global _statements
     for dialect in list(_dialects):
-        vars(dialect).pop(_DATABASE, None)
+        with suppress(AttributeError):
+            delattr(dialect, _DATABASE)
     _dialects.clear()
     _statements = Statements(masking.is_secret)
 

@@ -44,7 +44,7 @@ def _learning(real: Callable[..., Any], see: Callable[[type[Any]], None]) -> Cal
     def raw_connection(self: Any) -> Any:
         try:
             database.of(self)
-            see(type(self.dialect))
+            see(self.dialect.__class__)
         except Exception:
             guard.failed("database of an engine")
         return real(self)
