@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import repeat
 from types import CodeType, FrameType
@@ -286,6 +286,23 @@ def kind_of(filename: str) -> int:
             _kinds.clear()
         kind = _kinds[filename] = _classify(filename.replace("\\", "/"))
     return kind
+
+
+def innermost(frames: Iterable[FrameType]) -> tuple[FrameType | None, list[FrameType]]:
+    """Of frames from the outside in: the app's last, None without any, and those that come after it."""
+    own: FrameType | None = None
+    below: list[FrameType] = []
+    kinds = _kinds
+    for frame in frames:
+        filename = frame.f_code.co_filename
+        kind = kinds.get(filename)
+        if kind is None:
+            kind = kind_of(filename)
+        if kind == APP:
+            own, below = frame, []
+        else:
+            below.append(frame)
+    return own, below
 
 
 def _classify(path: str) -> int:
