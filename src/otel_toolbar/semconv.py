@@ -147,7 +147,7 @@ AWAIT_DURATIONS = _own(
     "toolbar.await.durations", "double[]", "Time of each of `toolbar.await.targets`.", "s"
 )
 LAG_MAX = _own(
-    "toolbar.event_loop.lag.max", "double", "Longest delay of a timer while the request ran.", "s"
+    "toolbar.event_loop.lag.max", "double", "Longest delay of the loop while the request ran.", "s"
 )
 LAG_MEAN = _own("toolbar.event_loop.lag.mean", "double", "Mean delay of it.", "s")
 LAG_SAMPLES = _own(

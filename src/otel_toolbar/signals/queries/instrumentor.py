@@ -146,7 +146,8 @@ def _start(statement: str, parameters: Any, context: Any) -> Query | None:
         connection = context.root_connection
         if (
             (before is not None and before.running)  # a dialect's method may call its parent's
-            or not connection._allow_autobegin  # SQLAlchemy itself asks a new database  # noqa: SLF001
+            # SQLAlchemy itself asks a database that it does not know yet.
+            or not getattr(connection, "_allow_autobegin", True)
             or current.value(_SUPPRESSED)
             or transactions.is_ending(connection)
         ):
