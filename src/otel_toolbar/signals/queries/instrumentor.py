@@ -2,8 +2,8 @@
 those in which a dialect hands a statement to its driver, those that fetch rows, that end transactions,
 and that make connections or hand them out.
 
-SQLAlchemy's events would tell of statements, too. As soon as anybody listens, it tells six more that
-nobody has asked for, which takes a fifth of a small query's time (measured).
+SQLAlchemy's events would tell of statements, too. As soon as anybody listens to one, it goes through all
+the others of a statement as well, which takes a fifth of a small query's time (measured).
 """
 
 from __future__ import annotations
