@@ -121,6 +121,7 @@ class Watchdog:
         while not self._stopped:
             self._awake.wait()
             try:
+                self._look_at = 0
                 for seen in self._seen:
                     seen.refresh()
                 while not self._stopped and self._any_active():
