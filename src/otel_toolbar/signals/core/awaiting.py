@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from types import FrameType
+from types import CoroutineType, FrameType
 from typing import Any, NamedTuple
 
 from . import steps
-from .callsite import APP, MAX_DEPTH, Place, kind_of, place_of
+from .callsite import MAX_DEPTH, Place, innermost, place_of
 
 DATABASE = "database"
 CLIENT = "client"
@@ -46,6 +46,9 @@ _HOLDERS = frozenset(
 )
 
 
+_PLAIN: Any = CoroutineType
+
+
 class Waiting(NamedTuple):
     """A suspended task."""
 
@@ -57,21 +60,16 @@ class Waiting(NamedTuple):
 
 def point(task: Any) -> Waiting:
     """Where a task stands that is suspended; not for one that has ended."""
-    place: Place | None = None
-    below: list[FrameType] = []
-    for frame in _frames(task.get_coro()):
-        if kind_of(frame.f_code.co_filename) == APP:
-            place = place_of(frame)
-            below.clear()
-        else:
-            below.append(frame)
+    own, below = innermost(_frames(task.get_coro()))
+    place = None if own is None else place_of(own)
     return Waiting(place, _named(below) or _future(getattr(task, "_fut_waiter", None)))
 
 
 def _frames(awaited: Any) -> Iterator[FrameType]:
     """The frames of a suspended coroutine, outermost first."""
     for _ in range(MAX_DEPTH):
-        kind = type(awaited).__name__
+        # Most are plain ones, two dozen in a wait; those of compiled modules have the name only.
+        kind = "coroutine" if type(awaited) is _PLAIN else type(awaited).__name__
         if kind == "coroutine":
             frame, awaited = awaited.cr_frame, awaited.cr_await
         elif kind == "generator":
@@ -91,11 +89,12 @@ def _frames(awaited: Any) -> Iterator[FrameType]:
 
 def _named(frames: list[FrameType]) -> str | None:
     """What library frames below the app's line wait for: the outermost that says something."""
-    packages = [frame.f_globals.get("__name__", "").partition(".")[0] for frame in frames]
-    for package in packages:
+    for frame in frames:
+        package = _package(frame)
         if package in _TARGETS:
             return _TARGETS[package]
-    for frame, package in reversed(list(zip(frames, packages, strict=True))):
+    for frame in reversed(frames):
+        package = _package(frame)
         name = _qualified(frame)
         owner, _, method = name.rpartition(".")
         if owner and method.startswith("__"):
@@ -103,6 +102,10 @@ def _named(frames: list[FrameType]) -> str | None:
         if not name.rpartition(".")[2].startswith("_"):
             return name if "." in name or not package else f"{package}.{name}"
     return None
+
+
+def _package(frame: FrameType) -> str:
+    return frame.f_globals.get("__name__", "").partition(".")[0]
 
 
 def _qualified(frame: FrameType) -> str:

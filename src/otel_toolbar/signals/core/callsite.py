@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import repeat
 from types import CodeType, FrameType
@@ -233,13 +233,16 @@ def _known(frames: list[FrameType]) -> Stack:
     return _stacks.get(known) or _learn_stack(known, frames)
 
 
-def _walk(start: FrameType, *, here: bool = True) -> tuple[list[FrameType], list[FrameType]]:
+def _walk(  # noqa: C901 - one loop: it runs for every query
+    start: FrameType, *, here: bool = True
+) -> tuple[list[FrameType], list[FrameType]]:
     """The app's frames from `start` outward, and those of packages that are no framework.
 
     `here` False for another thread's: which greenlets wait there cannot be asked.
     """
-    found: dict[int, list[FrameType]] = {APP: [], PACKAGE: []}
-    kinds = _kinds
+    own: list[FrameType] = []
+    installed: list[FrameType] = []
+    kinds, app, router = _kinds, APP, ROUTER
     greenlets: Iterator[FrameType] | None = None if here else iter(())
     frame: FrameType | None = start
     # It runs for each frame of each query: most are a framework's, and tell nothing.
@@ -250,9 +253,11 @@ def _walk(start: FrameType, *, here: bool = True) -> tuple[list[FrameType], list
         except KeyError:
             kind = kind_of(code.co_filename)
         if kind:
-            if kind <= APP:
-                found[kind].append(frame)
-            elif found[APP] if kind == ROUTER else code.co_name not in _WITHIN:
+            if kind == app:
+                own.append(frame)
+            elif kind < app:
+                installed.append(frame)
+            elif own if kind == router else code.co_name not in _WITHIN:
                 break
         frame = frame.f_back
         if frame is None:
@@ -260,7 +265,7 @@ def _walk(start: FrameType, *, here: bool = True) -> tuple[list[FrameType], list
             frame = next(greenlets, None)
             if frame is None:
                 break
-    return found[APP][:MAX_FRAMES], found[PACKAGE][:MAX_FRAMES]
+    return own[:MAX_FRAMES], installed[:MAX_FRAMES]
 
 
 def _greenlets() -> Iterator[FrameType]:
@@ -281,6 +286,23 @@ def kind_of(filename: str) -> int:
             _kinds.clear()
         kind = _kinds[filename] = _classify(filename.replace("\\", "/"))
     return kind
+
+
+def innermost(frames: Iterable[FrameType]) -> tuple[FrameType | None, list[FrameType]]:
+    """Of frames from the outside in: the app's last, None without any, and those that come after it."""
+    own: FrameType | None = None
+    below: list[FrameType] = []
+    kinds = _kinds
+    for frame in frames:
+        filename = frame.f_code.co_filename
+        kind = kinds.get(filename)
+        if kind is None:
+            kind = kind_of(filename)
+        if kind == APP:
+            own, below = frame, []
+        else:
+            below.append(frame)
+    return own, below
 
 
 def _classify(path: str) -> int:

@@ -34,6 +34,11 @@ def span() -> Span:
     return trace.INVALID_SPAN if found is None else found
 
 
+def value(key: str) -> object:
+    """What the current context has under `key`; None when it has nothing."""
+    return (otel_context.get_current() if _kept is None else _kept.get()).get(key)
+
+
 def put(given: Span) -> None:
     """Make `given` the current span of this context for good."""
     if _kept is None:

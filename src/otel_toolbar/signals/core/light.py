@@ -35,7 +35,7 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 from otel_toolbar import guard, semconv
 
-from . import exceptions, masking
+from . import current, exceptions, masking
 from . import record as records
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ def start(
         made = () if deferred is None else (_made(deferred),)
         attributes = _together((*shared, *made, attributes))
         return tracer.start_span(name, kind=kind, attributes=attributes, start_time=start_time)
-    above = trace.get_current_span()
+    above = current.span()
     parent = above.get_span_context()
     links: list[Link] | None = None
     closed = record.closed_at

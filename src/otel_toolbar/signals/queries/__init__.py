@@ -1,4 +1,4 @@
-"""SQL queries, by SQLAlchemy's own events: sync and async engines, ORM and Core, 2.0 and 2.1."""
+"""SQL queries of SQLAlchemy, sync and async engines, ORM and Core, 2.0 and 2.1; and of drivers without it."""
 
 from __future__ import annotations
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakSet, ref
 
 from otel_toolbar import semconv
 from otel_toolbar.insights.fingerprint import Statement, Statements
@@ -58,23 +59,29 @@ class Database:
         return known
 
 
-_databases: WeakKeyDictionary[Any, Database] = WeakKeyDictionary()
-"""By dialect: an engine has one of its own, and shares it with its pool and its copies."""
+_DATABASE = "_otel_toolbar_database"
+"""Attribute of a dialect: an engine has one of its own, and shares it with its pool and its copies."""
+
+_dialects: WeakSet[Any] = WeakSet()
+"""Those that have it."""
 
 _statements = Statements(masking.is_secret)
 
 
 def of(engine: Any) -> Database:
     """The database of an engine."""
-    found = _databases.get(engine.dialect)
+    dialect = engine.dialect
+    found: Database | None = getattr(dialect, _DATABASE, None)
     if found is None:
-        found = _databases[engine.dialect] = Database(engine)
+        found = Database(engine)
+        setattr(dialect, _DATABASE, found)
+        _dialects.add(dialect)
     return found
 
 
 def of_pool(pool: Any) -> Database | None:
     """The database that a pool connects to; None before its engine was asked for a connection."""
-    return _databases.get(getattr(pool, "_dialect", None))
+    return getattr(getattr(pool, "_dialect", None), _DATABASE, None)
 
 
 def read(text: str, system: str) -> Statement:
@@ -85,7 +92,10 @@ def read(text: str, system: str) -> Statement:
 def forget() -> None:
     """Read everything anew, because what is secret has changed."""
     global _statements
-    _databases.clear()
+    for dialect in list(_dialects):
+        with suppress(AttributeError):
+            delattr(dialect, _DATABASE)
+    _dialects.clear()
     _statements = Statements(masking.is_secret)
 
 

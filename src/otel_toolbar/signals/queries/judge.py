@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, cast
+from typing import Any
 
 from otel_toolbar import semconv
 from otel_toolbar.insights.fingerprint import Statement
@@ -40,10 +40,10 @@ class Queries:
     @classmethod
     def of(cls, record: records.Record, options: Settings) -> Queries:
         """The request's, made with its first query."""
-        found = record.subjects.get(SUBJECT)
+        found: Any = record.subjects.get(SUBJECT)
         if found is None:
             found = record.subjects[SUBJECT] = cls(options)
-        return cast(Queries, found)
+        return found
 
     def add(self, statement: Statement, nanoseconds: int) -> None:
         """Count a query that has ended."""

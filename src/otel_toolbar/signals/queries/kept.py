@@ -108,7 +108,8 @@ def _taken(text: str, parameters: Any) -> tuple[str, Any]:
     """Why the parameters cannot be kept, else empty, and what is kept of them."""
     if not parameters:
         return (LARGE if len(text) > MAX_BYTES else ""), None
-    kind = cast("type[Any]", type(parameters))
+    # A cast is a call, too.
+    kind: type[Any] = type(parameters)  # pyright: ignore[reportUnknownVariableType]
     if kind is tuple and _are_small(cast("tuple[Any, ...]", parameters), text):
         return "", parameters
     if kind is dict and _are_small(cast("dict[Any, Any]", parameters).values(), text):
@@ -129,7 +130,7 @@ def _are_small(given: Collection[Any], text: str) -> bool:
     if size > MAX_BYTES:
         return False
     for value in given:
-        kind = cast("type[Any]", type(value))
+        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
         if kind is str:
             size += 8 * len(value)  # 4 bytes a character, and a second time in UTF-8
         elif (kind is not int or not -_LONG < value < _LONG) and value is not None:

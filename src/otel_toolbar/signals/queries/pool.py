@@ -20,12 +20,15 @@ _CONNECT = "_ConnectionRecord__connect"
 _POOL = "_ConnectionRecord__pool"
 
 
-def hook(options: Settings) -> None:
-    """Wrap what makes connections and hands them out; `patches.undo` takes it out."""
+def hook(options: Settings, see: Callable[[type[Any]], None]) -> None:
+    """Wrap what makes connections and hands them out; `patches.undo` takes it out.
+
+    `see` is told the class of an engine's dialect.
+    """
     from sqlalchemy.engine import Engine
     from sqlalchemy.pool import base, impl
 
-    patches.wrap(Engine, "raw_connection", _learning)
+    patches.wrap(Engine, "raw_connection", functools.partial(_learning, see=see))
     patches.wrap(
         base._ConnectionRecord,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         _CONNECT,
@@ -34,13 +37,14 @@ def hook(options: Settings) -> None:
     patches.wrap(impl.QueuePool, "_do_get", functools.partial(_waiting, options=options))
 
 
-def _learning(real: Callable[..., Any]) -> Callable[..., Any]:
+def _learning(real: Callable[..., Any], see: Callable[[type[Any]], None]) -> Callable[..., Any]:
     """A pool does not know its engine: remember it, before the pool makes a connection."""
 
     @functools.wraps(real)
     def raw_connection(self: Any) -> Any:
         try:
             database.of(self)
+            see(self.dialect.__class__)
         except Exception:
             guard.failed("database of an engine")
         return real(self)

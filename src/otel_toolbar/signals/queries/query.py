@@ -20,16 +20,16 @@ _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
 
 
 _CERTAIN = 4
-"""Frames of every query from `Query` on that are not the app's: that one, the listener's, and
-SQLAlchemy's two in which the statement is executed."""
+"""Frames of every query from `Query` on that are not the app's: that one, two of the method that is
+wrapped, and SQLAlchemy's that calls it."""
 
 
 class Query:
-    """One execution of a statement. `fetching` is true while rows of it are being fetched."""
+    """One execution of a statement: `running` until that is done, `fetching` while rows of it are fetched."""
 
     __slots__ = (
-        "_anchor", "_ended", "_identity", "_is_judged", "_options", "_place", "_rows", "_running",
-        "_span", "_statement", "fetching",
+        "_anchor", "_ended", "_identity", "_is_judged", "_options", "_place", "_rows", "_span",
+        "_statement", "fetching", "running",
     )  # fmt: skip
 
     def __init__(
@@ -44,7 +44,7 @@ class Query:
         """Start the span of a statement that is about to be executed."""
         self._rows = self._ended = 0
         """`_ended`: when it ended, ns, of a span that is kept open for its rows."""
-        self._running = self.fetching = False
+        self.running = self.fetching = False
         self._options = options
         engine = connection.engine
         statement, name, known = database.of(engine).statement(text)
@@ -69,7 +69,7 @@ class Query:
         span = self._span = light.start(
             name, SpanKind.CLIENT, attributes, SCOPE, None, (known, site), deferred
         )
-        self._running = True
+        self.running = True
         transaction = transactions.takes_part(connection, getattr(span, "start_time", 0))
         if statement.transaction:
             transactions.describe_control(transaction, span, text)
@@ -78,10 +78,12 @@ class Query:
 
     def end(self, cursor: Any) -> None:
         """The statement has been executed; rows may still be fetched."""
-        if not self._running:
+        if not self.running:
             return
-        results.executed(self._span, cursor)
-        returns = cursor.description is not None
+        description = cursor.description
+        returns = description is not None
+        if description:
+            self._span.set_attribute(semconv.QUERY_COLUMNS, len(description))
         # A statement that returns rows has not changed all of them yet.
         if self._statement.operation in _CHANGES and not returns:
             affected = getattr(cursor, "rowcount", -1)
@@ -91,27 +93,29 @@ class Query:
 
     def fail(self, error: BaseException) -> None:
         """The statement, or fetching from it, has raised."""
-        if not self._running:
+        if not self.running:
             return
         errors.put(self._span, error)
         self._finish(returns=False)
 
     def fetched(self, rows: int, fetched: Any = None, over: bool = False) -> None:
         """Count rows that the app has got: one, or a list of them. `over` when these were the last."""
-        if rows and not self._rows:
-            results.first_fetched(self._span, fetched)
-        self._rows += rows
-        light.late(self._span, semconv.DB_RESPONSE_RETURNED_ROWS, self._rows)
-        if over:
+        before = self._rows
+        if rows or not before:  # that there are no more says nothing new
+            if rows and not before:
+                results.first_fetched(self._span, fetched)
+            self._rows = before + rows
+            light.late(self._span, semconv.DB_RESPONSE_RETURNED_ROWS, self._rows)
+        if over and self._ended:
             self._close()
 
     def __del__(self) -> None:
         # The result is not needed any more; or no event told the end, because another listener raised
         # or SQLAlchemy met an error within an error.
         try:
-            if self._running:
+            if self.running:
                 self._span.end()
-            else:
+            elif self._ended:
                 self._close()
         except Exception:
             guard.failed("end of a query that nobody ended")
@@ -119,11 +123,10 @@ class Query:
     def _close(self) -> None:
         """End a span that was kept open for its rows, as of when the statement had been executed."""
         ended, self._ended = self._ended, 0
-        if ended:
-            self._span.end(ended)
+        self._span.end(ended)
 
     def _finish(self, returns: bool) -> None:
-        self._running = False
+        self.running = False
         span = self._span
         if not isinstance(span, light.LightSpan):
             # Outside of a request, where nothing can be added to an ended span.
@@ -153,7 +156,7 @@ def _keep(
     try:
         if isinstance(span, light.LightSpan):
             kept.remember(
-                span.parent.trace_id, span.span_id, engine, text, parameters, context, executemany
+                span.trace_id, span.span_id, engine, text, parameters, context, executemany
             )
         elif span.is_recording():
             where = span.get_span_context()

@@ -67,7 +67,6 @@ def install(options: Settings) -> None:
         wrapt.register_post_import_hook(_hook_dbapi, DBAPI)
         wrapt.register_post_import_hook(_hook_instrumentation, ASYNCPG)
         wrapt.register_post_import_hook(_hook_asyncpg, ASYNCPG)
-        wrapt.register_post_import_hook(_hook_aiosqlite, AIOSQLITE)
 
 
 def uninstall() -> None:
@@ -94,6 +93,8 @@ def _hook_instrumentation(module: Any) -> None:
         return real() and (_options is None or not _is_sqlalchemy_s())
 
     setattr(module, _ENABLED, enabled)
+    if module.__name__ == DBAPI:
+        wrapt.register_post_import_hook(_hook_aiosqlite, AIOSQLITE)
 
 
 def _is_sqlalchemy_s() -> bool:
@@ -103,17 +104,30 @@ def _is_sqlalchemy_s() -> bool:
         for _ in range(_DEPTH):
             if frame is None:
                 return False
-            file = frame.f_code.co_filename.replace("\\", "/")
-            if file.endswith("/aiosqlite/core.py") and frame.f_code.co_name.endswith("thread"):
+            code = frame.f_code
+            whose = _whose(code.co_filename)
+            if whose == _AIOSQLITE and code.co_name.endswith("thread"):
                 return _asker.get() is None
-            if "/sqlalchemy/" in file:
-                return True
-            if not any(part in file for part in _BETWEEN):
-                return False
+            if whose >= _SQLALCHEMY:
+                return whose == _SQLALCHEMY
             frame = frame.f_back
     except Exception:
         guard.failed("who calls a driver")
     return False
+
+
+_DRIVER, _AIOSQLITE, _SQLALCHEMY, _OTHER = range(4)
+"""Whose a file is, in a stack from a driver outward; what is a driver's or an instrumentation's goes on."""
+
+
+@functools.lru_cache(1024)
+def _whose(filename: str) -> int:
+    file = filename.replace("\\", "/")
+    if file.endswith("/aiosqlite/core.py"):
+        return _AIOSQLITE
+    if "/sqlalchemy/" in file:
+        return _SQLALCHEMY
+    return _DRIVER if any(part in file for part in _BETWEEN) else _OTHER
 
 
 # What the instrumentations do not see.
@@ -163,7 +177,7 @@ def _hook_aiosqlite(module: Any) -> None:
 
     @functools.wraps(real)
     def execute(self: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
-        if _options is None or DBAPI not in sys.modules:
+        if _options is None:
             return real(self, function, *args, **kwargs)
         if "execute" in getattr(function, "__name__", "") and not _is_sqlalchemy_s():
             function = _in_this_context(function)

@@ -1,4 +1,4 @@
-"""How wide a result is: what is free to learn when it comes."""
+"""How wide a row of a result is: what is free to learn when it comes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,6 @@ from otel_toolbar.signals.core import light
 _SIZED = frozenset({str, bytes, bytearray, memoryview})
 _OTHER = 8
 """Bytes that any other value is taken for."""
-
-
-def executed(span: Span, cursor: Any) -> None:
-    """Note how many columns the result has; a statement that returns no rows has none."""
-    description = cursor.description
-    if description:
-        span.set_attribute(semconv.QUERY_COLUMNS, len(description))
 
 
 def first_fetched(span: Span, fetched: Any) -> None:

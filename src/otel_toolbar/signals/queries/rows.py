@@ -32,18 +32,13 @@ def hook() -> None:
 
     for name in _STRATEGIES:
         strategy: Any = getattr(cursor, name)
-        patches.wrap(strategy, "fetchone", functools.partial(_counting, count=_one))
-        patches.wrap(strategy, "fetchmany", functools.partial(_counting, count=len))
-        patches.wrap(strategy, "fetchall", functools.partial(_counting, count=len))
+        for method in ("fetchone", "fetchmany", "fetchall"):
+            patches.wrap(strategy, method, _counting)
 
 
-def _one(row: Any) -> int:
-    return row is not None
-
-
-def _counting(real: Callable[..., Any], count: Callable[[Any], int]) -> Callable[..., Any]:
+def _counting(real: Callable[..., Any]) -> Callable[..., Any]:
     # A plain function: it runs once a row where an app iterates over a Core result.
-    last = count is len and real.__name__ == "fetchall"
+    one, last = real.__name__ == "fetchone", real.__name__ == "fetchall"
 
     @functools.wraps(real)
     def fetch(self: Any, result: Any, *args: Any, **kwargs: Any) -> Any:
@@ -56,7 +51,8 @@ def _counting(real: Callable[..., Any], count: Callable[[Any], int]) -> Callable
         finally:
             query.fetching = False
         try:
-            query.fetched(count(fetched), fetched, over=not fetched or last)
+            count = fetched is not None if one else len(fetched)
+            query.fetched(count, fetched, over=last or not fetched)
         except Exception:
             guard.failed("counting rows")
         return fetched
