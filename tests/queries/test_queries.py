@@ -535,6 +535,15 @@ def test_a_comment_that_differs_each_time_makes_no_other_statement(
     assert second[semconv.QUERY_DUPLICATE] is True
 
 
+def test_a_default_that_is_executed_alone(
+    engine: sqlalchemy.Engine, told: Telemetry, request_: Request
+) -> None:
+    with request_(), engine.connect() as connection:
+        assert connection.scalar(sqlalchemy.ColumnDefault(sqlalchemy.func.abs(-3))) == 3
+    (query,) = queries_of(told)
+    assert "abs(" in str(query[semconv.DB_QUERY_TEXT])
+
+
 def test_a_dialect_made_later_that_calls_its_parent_s_method(
     told: Telemetry, request_: Request
 ) -> None:

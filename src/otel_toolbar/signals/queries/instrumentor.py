@@ -153,9 +153,9 @@ def _start(statement: str, parameters: Any, context: Any) -> Query | None:
         ):
             return None
         many: bool = context.executemany
-        text = statement
-        if text is not context.statement and not many and context.statement in text:
-            text = context.statement  # a listener has put a comment to it
+        text, compiled = statement, getattr(context, "statement", None)  # a default's has none
+        if compiled and text is not compiled and not many and compiled in text:
+            text = compiled  # a listener has put a comment to it
         query = _query_class()(connection, text, parameters, context, many, options)
         # Of a batch in several statements all rows come together, after the last.
         query.fetching = many and before is not None
