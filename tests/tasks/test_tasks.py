@@ -585,6 +585,31 @@ def test_what_is_packed_is_what_is_exported(loop: str) -> None:
     assert list(packed.by_trace(tasks)) == [f"{tasks[0].trace_id:032x}"]
 
 
+def test_a_task_that_fails_after_its_request(caplog: pytest.LogCaptureFixture) -> None:
+    async def late() -> None:
+        await asyncio.sleep(0.01)
+        raise ValueError("too late")
+
+    async def handler() -> None:
+        held.append(asyncio.create_task(late()))
+        await asyncio.sleep(0)
+
+    async def main() -> None:
+        await serve(handler)
+        await asyncio.gather(*held, return_exceptions=True)
+
+    held: list[Any] = []
+    with observed() as found:
+        run(main)
+        spans = found.exported()
+    first, second = named(spans, "task test_a_task_that_fails_after_its_request.<locals>.late")
+    assert first.attributes["asyncio.task.state"] == "running"
+    assert second.attributes["asyncio.task.state"] == "failed"
+    assert second.attributes["error.type"] == "ValueError"
+    assert [event.name for event in second.events] == ["exception"]
+    assert "otel-toolbar:" not in caplog.text
+
+
 def test_a_task_that_never_began_has_its_parent() -> None:
     async def handler() -> None:
         with trace.get_tracer("app").start_as_current_span("own"):

@@ -162,12 +162,12 @@ def end_task(
     span: Any, work: steps.Work, state: str, error: BaseException | None, now: int
 ) -> None:
     """End the span of a task: a `TaskSpan`, a `Later`, or one that `start_task` made."""
-    if error is not None:
-        put_error(span, error)
+    if isinstance(span, Later):
+        span.end(work, state, error, now)
+        return
+    put_error(span, error)
     if isinstance(span, TaskSpan):
         span.finish(state, now)
-    elif isinstance(span, Later):
-        span.end(work, state, error, now)
     else:
         span.set_attributes(measured.attributes(*_measured(work, state, work.last)))
         span.end(now + steps.unix)
