@@ -54,7 +54,9 @@ def test_a_request_that_blocks_and_those_beside_it(kind: str, tmp_path: Path) ->
             for each in others
         ]
         assert all(number(root, "toolbar.blocking.count") == 0 for root in roots)
-        held_up = [r for r in roots if "toolbar.event_loop.lag.other.trace_id" in r["attributes"]]
+        # On a slow machine any of them may hold others up for some ms; only one blocks.
+        lag = "toolbar.event_loop.lag.other.duration"
+        held_up = [r for r in roots if lag in r["attributes"] and number(r, lag) > 0.1]
         assert held_up
         for root in held_up:
             named = root["attributes"]["toolbar.event_loop.lag.other.trace_id"]["stringValue"]
