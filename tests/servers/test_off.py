@@ -266,7 +266,6 @@ LIBRARIES = (
     "google.protobuf",
     "grpc",
     "sqlglot",
-    "psutil",
     "opentelemetry.exporter",
     "opentelemetry.instrumentation.dbapi",
     "opentelemetry.instrumentation.asgi",
