@@ -13,8 +13,7 @@ __all__ = ["explain", "install", "loads", "uninstall"]
 
 
 def _hooks() -> Any:
-    # With the library; and what the first query needs, so that no request waits for it.
-    from . import instrumentor, query  # noqa: F401 # pyright: ignore[reportUnusedImport]
+    from . import instrumentor  # with the library
 
     return instrumentor
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import wrapt
 
@@ -19,10 +19,8 @@ from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import current
 
 from . import database, patches, pool, raw, rows, transactions
+from .query import Query
 from .rows import QUERY
-
-if TYPE_CHECKING:
-    from .query import Query
 
 MODULE = "sqlalchemy.engine"
 
@@ -31,14 +29,6 @@ _SUPPRESSED = "suppress_instrumentation"
 _options: Settings | None = None
 _seen: set[type[Any]] = set()
 """Classes of dialects whose methods are wrapped, as far as they have any of their own."""
-
-
-@functools.cache
-def _query_class() -> type[Query]:
-    """Imported with the first query: an app without SQLAlchemy does not pay for a lexer of SQL."""
-    from .query import Query
-
-    return Query
 
 
 def install(options: Settings) -> None:
@@ -80,6 +70,26 @@ def _hook(_module: Any) -> None:
         )
 
 
+_Given = Callable[..., tuple[Any, Any]]
+"""Tells the parameters and the context from what a method is called with after the statement."""
+
+
+def _with_parameters(parameters: Any, context: Any = None, *_: Any, **__: Any) -> tuple[Any, Any]:
+    return parameters, context
+
+
+def _without_parameters(context: Any = None, *_: Any, **__: Any) -> tuple[Any, Any]:
+    return (), context
+
+
+_METHODS: dict[str, _Given] = {
+    "do_execute": _with_parameters,
+    "do_executemany": _with_parameters,
+    "do_execute_no_params": _without_parameters,
+}
+"""Of a dialect: those that hand a statement to the driver."""
+
+
 def see(dialect: type[Any]) -> None:
     """Wrap what a class of dialects runs statements by, unless that is done."""
     if dialect in _seen:
@@ -87,27 +97,18 @@ def see(dialect: type[Any]) -> None:
     for owner in dialect.__mro__:
         if owner not in _seen:
             _seen.add(owner)
-            patches.wrap(owner, "do_execute", _running)
-            patches.wrap(owner, "do_executemany", _running)
-            patches.wrap(owner, "do_execute_no_params", _running_without_parameters)
+            for method, given in _METHODS.items():
+                patches.wrap(owner, method, functools.partial(_running, given=given))
 
 
-def _running(real: Callable[..., Any]) -> Callable[..., Any]:
+def _running(real: Callable[..., Any], given: _Given) -> Callable[..., Any]:
     @functools.wraps(real)
-    def run(
-        self: Any,
-        cursor: Any,
-        statement: str,
-        parameters: Any,
-        context: Any = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        query = _start(statement, parameters, context)
+    def run(self: Any, cursor: Any, statement: str, *args: Any, **kwargs: Any) -> Any:
+        query = _start(statement, given, args, kwargs)
         if query is None:
-            return real(self, cursor, statement, parameters, context, *args, **kwargs)
+            return real(self, cursor, statement, *args, **kwargs)
         try:
-            result = real(self, cursor, statement, parameters, context, *args, **kwargs)
+            result = real(self, cursor, statement, *args, **kwargs)
         except BaseException as error:
             _failed(query, error)
             raise
@@ -117,31 +118,15 @@ def _running(real: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _running_without_parameters(real: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(real)
-    def run(
-        self: Any, cursor: Any, statement: str, context: Any = None, *args: Any, **kwargs: Any
-    ) -> Any:
-        query = _start(statement, (), context)
-        if query is None:
-            return real(self, cursor, statement, context, *args, **kwargs)
-        try:
-            result = real(self, cursor, statement, context, *args, **kwargs)
-        except BaseException as error:
-            _failed(query, error)
-            raise
-        _ended(query, cursor)
-        return result
-
-    return run
-
-
-def _start(statement: str, parameters: Any, context: Any) -> Query | None:
+def _start(statement: str, given: _Given, args: Any, kwargs: Any) -> Query | None:
     """The query of a statement that is about to run; None when it is none of the app's."""
     options = _options
-    if options is None or context is None:
+    if options is None:
         return None
     try:
+        parameters, context = given(*args, **kwargs)
+        if context is None:
+            return None
         before: Query | None = getattr(context, QUERY, None)
         connection = context.root_connection
         if (
@@ -156,7 +141,7 @@ def _start(statement: str, parameters: Any, context: Any) -> Query | None:
         text, compiled = statement, getattr(context, "statement", None)  # a default's has none
         if compiled and text is not compiled and not many and compiled in text:
             text = compiled  # a listener has put a comment to it
-        query = _query_class()(connection, text, parameters, context, many, options)
+        query = Query(connection, text, parameters, context, many, options)
         # Of a batch in several statements all rows come together, after the last.
         query.fetching = many and before is not None
         setattr(context, QUERY, query)

@@ -110,8 +110,7 @@ class Query:
             self._close()
 
     def __del__(self) -> None:
-        # The result is not needed any more; or no event told the end, because another listener raised
-        # or SQLAlchemy met an error within an error.
+        # The result is not needed any more; or telling its end has failed.
         try:
             if self.running:
                 self._span.end()
