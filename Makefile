@@ -5,20 +5,34 @@ BIN := $(VENV)/bin
 BENCH := $(VENV)-bench
 PORT ?= 8000
 ANYIO := 4.16.0
+COMPILED := $(VENV)-compiled
+# Tests run beside each other, as many as there are cores; those of steps and lag are alone.
+WORKERS ?= auto
 
-.PHONY: demo test test-fast test-versions test-asyncio check format docs bench bench-gate clean
+.PHONY: demo test test-fast test-compiled test-versions test-asyncio check format docs bench bench-gate clean
 
 demo: $(VENV)/.demo  ## Run the example shop with the toolbar and print its URL
 	@$(BIN)/python examples/demo.py --port $(PORT)
 
 test: $(VENV)/.test  ## Run all tests; parts that the machine lacks are skipped by name
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --ignore tests/tasks --ignore tests/browser $(ARGS)
+	$(BIN)/coverage run -m pytest tests/tasks $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) tests/browser $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 test-fast: $(VENV)/.test  ## Unit tests, with few generated examples
-	TOOLBAR_TEST_EXAMPLES=100 $(BIN)/python -m pytest -q tests/unit $(ARGS)
+	TOOLBAR_TEST_EXAMPLES=100 $(BIN)/python -m pytest -q -n $(WORKERS) tests/unit $(ARGS)
+
+test-compiled: $(VENV)/.test  ## What pip installs: the wheel, compiled, without the tests that replace what is ours
+	$(PYTHON) -m venv $(COMPILED)
+	$(COMPILED)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(COMPILED)/bin/python -m pip install --quiet --group test
+	$(COMPILED)/bin/python -m pip install --quiet --no-deps --force-reinstall .
+	$(COMPILED)/bin/python tests/compiled.py
+	TOOLBAR_TEST_EXAMPLES=200 $(COMPILED)/bin/python -m pytest -q -n $(WORKERS) -m "not replaces" tests/unit tests/queries tests/tasks $(ARGS)
+	$(COMPILED)/bin/python -m pytest -q -n $(WORKERS) tests/servers/test_tasks.py tests/servers/test_matrix.py $(ARGS)
 
 test-versions: $(VENV)/.test  ## Unit tests on the lowest and the highest Python present
 	$(BIN)/python tests/versions.py
@@ -45,6 +59,7 @@ docs: $(VENV)/.test  ## Write the generated pages anew
 	$(BIN)/python docs/generate.py
 
 bench: $(BENCH)/.bench $(BENCH)-fastapi/.bench  ## Cost beside the bare app and others; writes docs/performance.md
+	$(BENCH)/bin/python -m pip install --quiet --no-deps --force-reinstall .
 	$(BENCH)/bin/python bench/run.py --peers $(BENCH)-fastapi/bin/python $(ARGS)
 
 bench-gate: $(VENV)/.test  ## Fail when watching costs half as much again as it did
@@ -77,7 +92,7 @@ $(VENV)/.check: pyproject.toml | $(VENV)/.pip
 $(BENCH)/.bench: pyproject.toml | $(VENV)/.pip
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BENCH)/bin/python -m pip install --quiet --editable . --group bench
+	$(BENCH)/bin/python -m pip install --quiet . --group bench
 	@touch $@
 
 $(BENCH)-fastapi/.bench: pyproject.toml | $(VENV)/.pip

@@ -633,6 +633,7 @@ HOOKS = [
 ]  # fmt: skip
 
 
+@pytest.mark.replaces
 @pytest.mark.parametrize(("owner", "name"), HOOKS, ids=[f"{o.__name__}.{n}" for o, n in HOOKS])
 def test_a_fault_of_ours_never_hurts_the_app(
     engine: sqlalchemy.Engine,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -17,17 +18,22 @@ from .serving import ROOT, serving
 APPS = Path(__file__).parent / "apps"
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["compiled", "plain"])
+def wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built as pip builds it for an installation from the source distribution's files."""
+    if request.param == "compiled" and not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        pytest.skip("a C compiler is missing: apt-get install gcc")
     if importlib.util.find_spec("pip") is None:
         pytest.skip("pip is missing: python -m ensurepip")
     source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    _pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(source))
-    return next(folder.glob("*.whl"))
+    pure = {"OTEL_TOOLBAR_PURE": "1"} if request.param == "plain" else {}
+    _pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(source), **pure)
+    found = next(folder.glob("*.whl"))
+    assert found.name.endswith("-py3-none-any.whl") == (request.param == "plain")
+    return found
 
 
 def test_what_is_in_the_wheel(wheel: Path) -> None:
@@ -60,7 +66,17 @@ def test_the_wheel_alone_serves_an_app(
         assert "Traceback" not in running.log
 
 
-def _pip(*arguments: str) -> None:
+def test_what_is_compiled(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    declared = {name.removesuffix(".pxd") for name in names if name.endswith(".pxd")}
+    compiled = {name.partition(".")[0] for name in names if name.endswith((".so", ".pyd"))}
+    assert compiled == (set() if wheel.name.endswith("any.whl") else declared)
+    assert declared
+
+
+def _pip(*arguments: str, **environment: str) -> None:
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | environment
+    )
     assert done.returncode == 0, done.stderr

@@ -272,12 +272,13 @@ def watch_every_loop() -> Callable[[], int]:
     record = records.Record(1000)
     span = TracerProvider().get_tracer("tests").start_span("GET /", kind=SpanKind.SERVER)
     record.server = span  # type: ignore[assignment]
+    record.root = span.get_span_context()
     record.trace_id = span.get_span_context().trace_id
 
     def watch(loop: Any) -> None:
         seen = steps._watch(loop, observer)
         if record.account is None:
-            record.account = Account(observer, seen, record, steps.PlainWork(), 10**9)
+            record.account = Account(observer, seen, record, steps.Work(), 10**9)
             record.account.watch = None
 
     _after_init(asyncio.BaseEventLoop, watch)

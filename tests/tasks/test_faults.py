@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from otel_toolbar.settings import Settings
-from otel_toolbar.signals.core import awaiting, callsite, current, light, steps
+from otel_toolbar.signals.core import awaiting, callbacks, callsite, current, light
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.tasks import blocking, observer, spans, threads
 from otel_toolbar.signals.tasks.account import Account
@@ -56,8 +56,8 @@ PLACES: list[tuple[Any, str]] = [
     (blocking, "judged"),
     (light, "start"),
     (observer, "_outcome"),
-    (steps.Callback, "__init__"),
-    (steps, "_is_of_the_app"),
+    (callbacks.Callback, "__init__"),
+    (callbacks, "_is_of_the_app"),
     (current, "put"),
     (current, "span"),
     (measured, "attributes"),
@@ -100,6 +100,7 @@ async def program() -> list[Any]:
     return seen
 
 
+@pytest.mark.replaces
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{place[0].__name__}.{place[1]}")
 def test_a_hook_that_raises(
@@ -134,6 +135,7 @@ def test_a_hook_that_raises(
     assert not [line for line in others if "sleep" not in line and "took" not in line]
 
 
+@pytest.mark.replaces
 def test_a_request_after_a_fault_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     async def handler() -> None:
         await asyncio.create_task(asyncio.sleep(0))

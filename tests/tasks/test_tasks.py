@@ -907,9 +907,7 @@ def test_memory_is_flat_over_many_tasks() -> None:
                 await serve(handler)
             found.exporter.clear()
             gc.collect()
-            sizes.append(
-                len([o for o in gc.get_objects() if type(o) in (steps.PlainWork, TaskSpan)])
-            )
+            sizes.append(len([o for o in gc.get_objects() if type(o) in (steps.Work, TaskSpan)]))
         return sizes
 
     with observed() as found:

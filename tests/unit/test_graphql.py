@@ -1108,6 +1108,7 @@ def raising(*_args: Any, **_kwargs: Any) -> Any:
     raise AssertionError("ours")
 
 
+@pytest.mark.replaces
 @pytest.mark.parametrize(
     ("owner", "name"),
     [

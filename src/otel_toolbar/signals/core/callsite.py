@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import repeat
 from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple
@@ -57,7 +56,10 @@ _EDGES = ("/asyncio/events.py", "/asyncio/base_events.py", "/asyncio/runners.py"
 _ROUTERS = (
     "/starlette/routing.py", "/fastapi/routing.py", "/litestar/routes/http.py", "/quart/app.py",
 )  # fmt: skip
-_EDGES_OF_OURS = (_OURS + "signals/server/", _OURS + "signals/core/steps.py")
+_EDGES_OF_OURS = (
+    _OURS + "signals/server/",
+    *(_OURS + f"signals/core/{name}.py" for name in ("callbacks", "stepping", "steps")),
+)
 _WITHIN = frozenset({"run_in_executor", "create_task", "maybe_eager", "call_soon"})
 """Functions of these that are called by the app, not by the loop."""
 _TEMPLATE = "<template>"
@@ -98,14 +100,12 @@ _stacks: dict[tuple[int, ...], Stack] = {}
 _kinds: dict[str, int] = {}
 
 
-def stack(skip: int = 0) -> Stack | None:
+def stack() -> Stack | None:
     """The app's frames of who called; None when none is the app's.
 
     An app that is itself installed as a package is found by its frames outside of the frameworks.
-    `skip`: frames, from the caller's on, of which the caller knows that they are not the app's.
     """
-    start = sys._getframe(1 + skip)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    own, installed = _walk(start)
+    own, installed = _walk(sys._getframe())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     frames = own or installed or _awaiting()
     return _known(frames) if frames else None
 
@@ -118,15 +118,14 @@ def stack_of(frame: FrameType) -> Stack | None:
 
 
 def caller(  # noqa: C901 - one loop: it runs for every task
-    *, through_frameworks: bool = False, skip: int = 0
+    *, through_frameworks: bool = False
 ) -> Place | None:
     """The line that called: the app's, or a framework's that acts for itself. None without either.
 
     `through_frameworks`: what a framework does in a function that the app calls is the app's doing.
-    `skip`: frames, from the caller's on, of which the caller knows that they are not meant.
     """
-    start = sys._getframe(1 + skip)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    frame: FrameType | None = start
+    # This function's own, where it has one. A frame that still knew itself in the end would be a cycle.
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     outside: FrameType | None = None
     for _ in repeat(None, MAX_DEPTH):
         if frame is None:
@@ -182,14 +181,25 @@ def _is_installed(file: str) -> bool:
     )
 
 
-@lru_cache(_MAX_STACKS)
+_told: dict[int, tuple[Place, dict[str, Any]]] = {}
+"""By the place's id, as it is kept alive: hashing a place takes longer than all the rest."""
+
+
 def attributes(place: Place) -> dict[str, Any]:
     """The attributes that tell a line, one object for all that tell it. Not to be written to."""
-    return {
-        semconv.CODE_FILE_PATH: place.file,
-        semconv.CODE_LINE_NUMBER: place.line,
-        semconv.CODE_FUNCTION_NAME: place.function,
-    }
+    known = _told.get(id(place))
+    if known is None:
+        if len(_told) >= _MAX_STACKS:
+            _told.clear()
+        known = _told[id(place)] = (
+            place,
+            {
+                semconv.CODE_FILE_PATH: place.file,
+                semconv.CODE_LINE_NUMBER: place.line,
+                semconv.CODE_FUNCTION_NAME: place.function,
+            },
+        )
+    return known[1]
 
 
 def library_of(frame: FrameType | None) -> Place | None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind
+from opentelemetry.trace import Span, SpanContext
 
 from . import light, record
+from .light import LightSpan
 
 making = threading.RLock()
 """Held while a span makes what it has not been asked for before."""
-NOTHING = light.NO_LIMITS, light.UNSET
-"""Of a span of which nothing has been said."""
 
 
-class LazySpan(light.LightSpan):
+class LazySpan(LightSpan):
     """A light span under `above`. Only for requests that have their SERVER span and go on.
 
     Who sees it, sees a span as any other: as long as nobody does it is a few slots.
@@ -23,21 +23,11 @@ class LazySpan(light.LightSpan):
 
     __slots__ = ("_above", "_facts", "_server")
 
-    def __init__(self, kind: SpanKind, above: Span, holder: record.Record, start_time: int) -> None:
-        self.kind = kind
+    def __init__(self, above: Span, holder: record.Record, start_time: int) -> None:
         self._above = above
-        self._server = holder.server
-        self.span_id = light.new_span_id()
-        self._context: SpanContext | None = None
+        self._server: Any = holder.server
         self._facts: dict[str, Any] | None = None
-        self.shared, self.deferred = (), None
-        self.record = holder
-        self.resource = holder.resource
-        self.limits, self._status = NOTHING
-        self._links: list[Link] | None = None
-        self._events = None
-        self.start_time = start_time
-        self.end_time = None
+        self.begin(holder, start_time)
 
     def _new_facts(self) -> dict[str, Any]:
         """The attributes; asked for once, by any thread."""
@@ -48,15 +38,23 @@ class LazySpan(light.LightSpan):
         return self._above
 
     @property
-    def otel_toolbar_unit(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def otel_toolbar_unit(self) -> int:
         return light.unit_of(self._above)
 
     @property
-    def parent(self) -> SpanContext:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def parent(self) -> SpanContext:
         return self._rooted(self._above)
 
     @property
-    def context(self) -> SpanContext:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def context(self) -> SpanContext:
+        return self.get_span_context()
+
+    @property
+    def trace_id(self) -> int:
+        above = self._above
+        return (above.get_span_context() if above is self._server else self._root())[0]
+
+    def get_span_context(self) -> SpanContext:
         known = self._context
         if known is None:  # two threads at once make equal ones
             root = self._root()
@@ -65,21 +63,15 @@ class LazySpan(light.LightSpan):
             )
         return known
 
-    @property
-    def own(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def facts(self) -> dict[str, Any]:
         known = self._facts
         if known is None:
             with making:
                 known = self._facts = self._facts or self._new_facts()
         return known
 
-    def get_span_context(self) -> SpanContext:
-        return self.context
-
-    @property
-    def trace_id(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        above = self._above
-        return (above.get_span_context() if above is self._server else self._root())[0]
+    def parts(self) -> tuple[Mapping[str, Any], ...]:
+        return (self.facts(),)
 
     def ids(self) -> tuple[int, int, int, bool]:
         above = self._above

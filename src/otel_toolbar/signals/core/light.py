@@ -18,7 +18,6 @@ from typing import Any, TypeVar, cast
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -90,7 +89,7 @@ def start(
         parent, links = _trace_of_its_own(record), [Link(cast(SpanContext, record.context))]
     elif not parent.is_valid:
         parent = cast(SpanContext, record.context)
-    span = LightSpan(name, kind, attributes, scope, parent, record, links, start_time, shared)
+    span: Any = StoredSpan(name, kind, attributes, scope, parent, record, links, start_time, shared)
     span.deferred = deferred
     span.otel_toolbar_unit = span.span_id if kind is SpanKind.CONSUMER else unit_of(above)
     if record.told_of_starts:
@@ -128,7 +127,7 @@ def late(span: Span, key: str, value: AttributeValue) -> None:
     """
     if isinstance(span, LightSpan):
         if span.record is not None:
-            span.own[key] = value
+            span.facts()[key] = value
     elif span.is_recording():
         span.set_attribute(key, value)
 
@@ -143,88 +142,58 @@ Deferred = Callable[[], dict[str, Any]]
 """Makes attributes that nobody needs while the app runs."""
 
 
-class LightSpan(Span):
-    """A recording span in slots. Not for exporters: see `readable`.
+class LightSpan:
+    """A recording span in slots, and a `Span` for `isinstance`. Not for exporters: see `readable`.
 
-    Its attributes are `own`, what `deferred` makes, and `shared`, put together when they are read; of
-    the same key its own counts.
+    What comes in thousands makes what it tells when somebody asks (`lazy.LazySpan`); all others are of
+    `StoredSpan`. Beside what is here each has `name`, `kind`, `instrumentation_scope`, `context`,
+    `parent`, `trace_id` and `otel_toolbar_unit` (see `unit_of`: of the span above).
     """
 
+    # No base class of Python's and no annotations of the class: so it can be compiled.
     __slots__ = (
-        "_context", "_events", "_links", "_status", "deferred", "end_time",
-        "instrumentation_scope", "kind", "limits", "name", "otel_toolbar_unit", "own", "parent",
-        "record", "resource", "shared", "span_id", "start_time",
+        "__dict__", "__weakref__", "_context", "_events", "_links", "_status", "end_time", "limits", "record",
+        "resource",
+        "span_id", "start_time",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        name: str,
-        kind: SpanKind,
-        attributes: dict[str, Any],
-        scope: InstrumentationScope,
-        parent: SpanContext,
-        record: records.Record,
-        links: list[Link] | None = None,
-        start_time: int | None = None,
-        shared: Shared = (),
-    ) -> None:
-        self.name = name
-        self.kind = kind
-        self.own = attributes
-        self.shared = shared
-        self.deferred: Deferred | None = None
-        self.instrumentation_scope = scope
-        self.parent = parent
+    def begin(self, record: records.Record, start_time: int) -> None:
+        """As it is at its start, in the request of `record`."""
         self.record: records.Record | None = record
         """Its request; None once the span has been handed on."""
-        self.resource = record.resource or Resource.get_empty()
+        self.resource = record.resource
         self.limits = NO_LIMITS
-        self.otel_toolbar_unit = 0
-        """See `unit_of`: of the span above."""
-        self._links = links
+        self.span_id = random_bits(64) or 1
+        self.start_time = start_time
+        self.end_time: int | None = None
+        self._context: SpanContext | None = None
+        """Made when it is asked for: most of these spans have no child."""
+        self._links: list[Link] | None = None
         self._events: list[tuple[str, int, Mapping[str, Any]]] | None = None
         self._status = UNSET
-        self.span_id = new_span_id()
-        self._context: SpanContext | None = None
-        self.start_time = start_time or time.time_ns()
-        self.end_time: int | None = None
 
-    @property
-    def context(self) -> SpanContext:
-        """Made when it is asked for: most of these spans have no child."""
-        known = self._context
-        if known is None:
-            parent = self.parent
-            known = self._context = SpanContext(
-                parent.trace_id, self.span_id, False, parent.trace_flags, parent.trace_state
-            )
-        return known
+    def facts(self) -> dict[str, Any]:
+        """Its attributes as they are written while it runs."""
+        raise NotImplementedError
+
+    def parts(self) -> tuple[Mapping[str, Any], ...]:
+        """Its attributes as they are kept: of the same key the later counts."""
+        raise NotImplementedError
+
+    def ids(self) -> tuple[int, int, int, bool]:
+        """Of its trace, itself and its parent, and whether that one is of another process."""
+        raise NotImplementedError
+
+    def get_span_context(self) -> SpanContext:
+        raise NotImplementedError
+
+    def update_name(self, name: str) -> None:
+        raise NotImplementedError
 
     @property
     def attributes(self) -> Mapping[str, Any]:
         """A copy: the span goes on writing its own."""
         return _together(self.parts())
-
-    def parts(self) -> tuple[Mapping[str, Any], ...]:
-        """Its attributes as they are kept: of the same key the later counts."""
-        deferred = self.deferred
-        if deferred is not None:
-            # Put there before it is cleared: who looks meanwhile makes the same once more, and misses none.
-            self.shared = (*self.shared, _made(deferred))
-            self.deferred = None
-        return (*self.shared, self.own)
-
-    @property
-    def trace_id(self) -> int:
-        return self.parent[0]
-
-    def get_span_context(self) -> SpanContext:
-        return self.context
-
-    def ids(self) -> tuple[int, int, int, bool]:
-        """Of its trace, itself and its parent, and whether that one is of another process."""
-        parent = self.parent
-        return parent[0], self.span_id, parent[1], parent[2]  # by their names it takes longer
 
     def figures(self) -> tuple[Any, ...] | None:
         """Plain figures that tell all of it; mostly None.
@@ -234,16 +203,22 @@ class LightSpan(Span):
         """
         return None
 
+    def __enter__(self) -> LightSpan:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self.end()
+
     def is_recording(self) -> bool:
         return self.end_time is None
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         if self.end_time is None:
-            self.own[key] = value
+            self.facts()[key] = value
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         if self.end_time is None:
-            self.own.update(attributes)
+            self.facts().update(attributes)
 
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
@@ -256,10 +231,6 @@ class LightSpan(Span):
         if self.end_time is None:
             self._links = self._links or []
             self._links.append(Link(context, attributes))
-
-    def update_name(self, name: str) -> None:
-        if self.end_time is None:
-            self.name = name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         given = status if isinstance(status, Status) else Status(status, description)
@@ -329,23 +300,98 @@ class LightSpan(Span):
 
     def readable(self) -> ReadableSpan:
         """The ordinary span that exporters expect: values cleaned, `OTEL_*_LIMIT` applied."""
+        this: Any = self
         limits = self.limits
         return ReadableSpan(
-            name=_text(self.name),
-            context=self.context,
-            parent=self.parent if self.parent.span_id else None,
+            name=_text(this.name),
+            context=self.get_span_context(),
+            parent=this.parent if this.parent.span_id else None,
             resource=self.resource,
             attributes=_bounded(
                 self.attributes, limits.max_span_attributes, limits.max_span_attribute_length
             ),
             events=self.events,
             links=self.links,
-            kind=self.kind,
+            kind=this.kind,
             status=self._status,
             start_time=self.start_time,
             end_time=self.end_time,
-            instrumentation_scope=self.instrumentation_scope,
+            instrumentation_scope=this.instrumentation_scope,
         )
+
+
+Span.register(LightSpan)
+
+
+class StoredSpan(LightSpan):
+    """A light span that has what it tells.
+
+    Its attributes are `own`, what `deferred` makes, and `shared`, put together when they are read; of
+    the same key its own counts.
+    """
+
+    __slots__ = (
+        "deferred", "instrumentation_scope", "kind", "name", "otel_toolbar_unit", "own", "parent", "shared",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: dict[str, Any],
+        scope: InstrumentationScope,
+        parent: SpanContext,
+        record: records.Record,
+        links: list[Link] | None = None,
+        start_time: int | None = None,
+        shared: Shared = (),
+    ) -> None:
+        self.begin(record, start_time or time.time_ns())
+        self.name = name
+        self.kind = kind
+        self.own = attributes
+        self.shared = shared
+        self.deferred: Deferred | None = None
+        self.instrumentation_scope = scope
+        self.parent = parent
+        self.otel_toolbar_unit = 0
+        self._links = links
+
+    @property
+    def context(self) -> SpanContext:
+        return self.get_span_context()
+
+    @property
+    def trace_id(self) -> int:
+        return self.parent[0]
+
+    def get_span_context(self) -> SpanContext:
+        known = self._context
+        if known is None:
+            parent = self.parent
+            known = self._context = SpanContext(
+                parent.trace_id, self.span_id, False, parent.trace_flags, parent.trace_state
+            )
+        return known
+
+    def facts(self) -> dict[str, Any]:
+        return self.own
+
+    def parts(self) -> tuple[Mapping[str, Any], ...]:
+        deferred = self.deferred
+        if deferred is not None:
+            # Put there before it is cleared: who looks meanwhile makes the same once more, and misses none.
+            self.shared = (*self.shared, _made(deferred))
+            self.deferred = None
+        return (*self.shared, self.own)
+
+    def ids(self) -> tuple[int, int, int, bool]:
+        parent = self.parent
+        return parent[0], self.span_id, parent[1], parent[2]  # by their names it takes longer
+
+    def update_name(self, name: str) -> None:
+        if self.end_time is None:
+            self.name = name
 
 
 def _made(deferred: Deferred) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def adopt(record: records.Record, span: Span) -> None:
     """
     context = span.get_span_context()
     record.server = span
+    record.root = context
     record.trace_id = context.trace_id
     record.resource = span.resource
     record.told_of_starts = light.told_of_starts(record)

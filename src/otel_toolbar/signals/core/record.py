@@ -69,6 +69,7 @@ class Record:
         "logs",
         "now",
         "resource",
+        "root",
         "route",
         "server",
         "spans",
@@ -85,13 +86,16 @@ class Record:
         self.ends_for_all = ends_for_all
         """Once closed it is nobody's: what goes on then has no request."""
         self.server: Span | None = None
+        self.root: SpanContext | None = None
+        """Of the SERVER span."""
         self.told_of_starts: Sequence[SpanProcessor] = ()
         """Processors of others that want to know when a span starts."""
         self.resource: Resource | None = None
         """Of the SERVER span."""
         self.trace_id = 0
         """Of the SERVER span; 0 before there is one."""
-        self.spans: list[LightSpan] = []
+        self.spans: list[Any] = []
+        """`LightSpan`s."""
         self.logs: list[Any] = []
         """Light log records, and the SDK's."""
         self.ended: list[ReadableSpan] = []
@@ -126,7 +130,7 @@ class Record:
     @property
     def context(self) -> SpanContext | None:
         """Where the request's spans belong; None before there is a SERVER span."""
-        return None if self.server is None else self.server.get_span_context()
+        return self.root
 
     def keep(self, span: LightSpan) -> None:
         """Take a light span that has started, or count it when there are too many."""

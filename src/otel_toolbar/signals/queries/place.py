@@ -14,18 +14,18 @@ _UNKNOWN: Final[tuple[dict[str, Any], str]] = {}, ""
 
 def put(attributes: dict[str, Any], options: Settings) -> str:
     """Write the call site down; returns what the N+1 rule knows it by, empty when there is none."""
-    told, where = find(options, 1)
+    told, where = find(options)
     attributes.update(told)
     return where
 
 
-def find(options: Settings, skip: int = 0) -> tuple[dict[str, Any], str]:
+def find(options: Settings) -> tuple[dict[str, Any], str]:
     """The attributes of the call site, not to be written to, and what the N+1 rule knows it by.
 
-    Both are empty when there is none. `skip`: frames, from the caller's on, that are not the app's.
+    Both are empty when there is none.
     """
     try:
-        stack = callsite.stack(1 + skip)
+        stack = callsite.stack()
     except Exception:  # the query is worth more than its place
         guard.failed("call site of a query")
         return _UNKNOWN

@@ -19,11 +19,6 @@ from .scope import SCOPE
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
 
 
-_CERTAIN = 4
-"""Frames of every query from `Query` on that are not the app's: that one, two of the method that is
-wrapped, and SQLAlchemy's that calls it."""
-
-
 class Query:
     """One execution of a statement: `running` until that is done, `fetching` while rows of it are fetched."""
 
@@ -59,7 +54,7 @@ class Query:
         elif values:
             deferred = partial(parameters.described, names, values, statement)
         state = loading.describe(attributes, context)
-        site, self._place = place.find(options, _CERTAIN)
+        site, self._place = place.find(options)
         self._identity = self._anchor = None
         self._is_judged = is_judged(statement, attributes)
         if self._is_judged and plain:
@@ -127,7 +122,7 @@ class Query:
     def _finish(self, returns: bool) -> None:
         self.running = False
         span = self._span
-        if not isinstance(span, light.LightSpan):
+        if not isinstance(span, light.StoredSpan):
             # Outside of a request, where nothing can be added to an ended span.
             self._ended = time.time_ns()
             if not returns:
@@ -153,7 +148,7 @@ def _keep(
 ) -> None:
     """Keep the query as it is bound, for EXPLAIN."""
     try:
-        if isinstance(span, light.LightSpan):
+        if isinstance(span, light.StoredSpan):
             kept.remember(
                 span.trace_id, span.span_id, engine, text, parameters, context, executemany
             )

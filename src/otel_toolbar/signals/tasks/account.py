@@ -10,17 +10,17 @@ from opentelemetry.util.types import AttributeValue
 from otel_toolbar import semconv
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core import steps
+from otel_toolbar.signals.core.work import Sums
 from otel_toolbar.wire import measured
 
 if TYPE_CHECKING:
     from .observer import TaskObserver
-    from .threads import Work
 
 SUBJECT = "tasks"
 MAX_TARGETS = 20
 
 
-class Account:
+class Account(Sums):
     """Sums of one request, in ns; see the attributes that `summary` writes.
 
     The handler's own task belongs to the server and may handle other requests before and after.
@@ -34,6 +34,7 @@ class Account:
         work: steps.Work,
         max_tasks: int,
     ) -> None:
+        super().__init__()
         self.max_tasks = max_tasks
         self._observer = observer
         self.watch = watch
@@ -52,10 +53,9 @@ class Account:
         self._first_step = work.steps
         self._queued = work.queued
         self._below = work.below
-        self.busy = 0
         self.tasks = self.spans = self.dropped = 0
-        self.threads: set[Work] = set()
-        """Work in threads whose span has not ended."""
+        self.threads: set[Any] = set()
+        """`threads.Work` whose span has not ended."""
         self.blocking = self.blocked = 0
         """Blocking calls, and the time of them."""
         self.waits: dict[str, int] = {}

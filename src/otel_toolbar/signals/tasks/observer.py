@@ -9,7 +9,8 @@ from otel_toolbar import semconv
 from otel_toolbar.settings import Settings
 from otel_toolbar.signals.core import awaiting, callsite, current, light, steps
 from otel_toolbar.signals.core import record as records
-from otel_toolbar.signals.core.steps import PlainWork, Watch, Work
+from otel_toolbar.signals.core.stepping import Observer, Watch
+from otel_toolbar.signals.core.work import Work
 
 from . import blocking, spans, threads, timeline
 from .account import SUBJECT, Account
@@ -33,12 +34,11 @@ class LoopState:
         self.seen = seen
 
 
-class TaskObserver:
+class TaskObserver(Observer):
     """The observer of the step watch; its methods say there when they are called."""
 
     def __init__(self, options: Settings) -> None:
-        self.long_wait = NAMED
-        self.blocking = options.blocking_threshold * 1_000_000
+        super().__init__(NAMED, options.blocking_threshold * 1_000_000)
         self._await_threshold = options.await_threshold * 1_000_000
         self._lag_interval = options.lag_interval * 1_000_000
         self._max_tasks = options.max_tasks
@@ -86,7 +86,7 @@ class TaskObserver:
             steps.cut(account.watch, running, now)
         record = account.record
         for span in list(record.spans) if record is not None and account.spans else ():
-            if isinstance(span, TaskSpan) and span.span is span:
+            if isinstance(span, TaskSpan) and span.work.span is span:
                 span.put_off(now)
         for thread in list(account.threads):
             thread.stop_waiting()
@@ -94,7 +94,7 @@ class TaskObserver:
 
     # Tasks.
 
-    def creating(self, coro: Any, name: str | None) -> Work | None:
+    def creating(self, coro: Any, name: Any) -> Work | None:
         record = records.current()
         if record is None or record.server is None or record.account is None:
             return None
@@ -103,12 +103,12 @@ class TaskObserver:
             label = spans.coroutine_name(coro)
         if name is not None and label.startswith(_WRAPPERS):
             label = str(name)  # the function's, as anyio gives it
-        return _start(record, label, callsite.caller(skip=_OURS))
+        return _start(record, label, callsite.caller())
 
     def found(self, task: Any) -> Work:
         record = records.current()
         if record is None or record.server is None or record.account is None:
-            work: Work = PlainWork()
+            work = Work()
         else:
             work = _start(record, spans.coroutine_name(task.get_coro()), None)
             work.current = None
@@ -129,7 +129,7 @@ class TaskObserver:
         work.task_name = task.get_name()
         span, work.span = work.span, None
         state, error = _outcome(task)
-        if span is work and error is None:
+        if type(span) is TaskSpan and error is None:
             span.finish(state, now)
         else:
             spans.end_task(span, work, state, error, now)
@@ -175,28 +175,26 @@ class TaskObserver:
             account.blocked += until - since
 
 
-_OURS = 2
-"""Frames between the loop's `create_task` and where it is asked who called."""
-
-
 def _start(record: records.Record, label: str, place: callsite.Place | None) -> Work:
     """What is kept of a task of a request, with its span unless there are too many."""
     account: Account = record.account
+    work = Work(account, label, place)
     if record.closed_at:
-        return _start_late(record, account, PlainWork(account, label, place))
+        return _start_late(record, account, work)
     account.tasks += 1
     if account.spans >= account.max_tasks:
         account.drop(record)
-        return PlainWork(account, label, place)
+        return work
     account.spans += 1
-    span = TaskSpan(account, label, place, current.span(), record)
+    span = work.span = work.current = TaskSpan(work, current.span(), record)
+    work.marks = []
     if record.told_of_starts:
         light.tell_of_start(span, record)
     record.keep(span)
-    return span
+    return work
 
 
-def _start_late(record: records.Record, account: Account, work: PlainWork) -> Work:
+def _start_late(record: records.Record, account: Account, work: Work) -> Work:
     """Likewise of a task that is created after the response."""
     if account.may_have_span(record):
         work.span = work.current = spans.start_task(work)

@@ -14,7 +14,7 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from otel_toolbar import guard, semconv
@@ -198,7 +198,8 @@ class Connection:
     def takes(self) -> None:
         """The handler has got the next message of the queue; called in its own context."""
         if self._waiting:
-            span = self._handling = self._waiting.popleft()
+            span: Any = self._waiting.popleft()
+            self._handling = span
             otel_context.attach(trace.set_span_in_context(span))
 
     # The handler asks for the next message, and gets it.
@@ -242,12 +243,12 @@ class Connection:
         if server is None:
             return
         context = otel_context.get_current()
-        current = trace.get_current_span(context)
+        current: Any = trace.get_current_span(context)
         if type(current) is MessageSpan:
             current = current.above
         elif current is not server and current.get_span_context().trace_id != record.trace_id:
             current = server
-        span = MessageSpan(
+        span: Any = MessageSpan(
             RECEIVE, SpanKind.CONSUMER, type_, size, number, held, current, record, self._options
         )
         self._keep(span)
@@ -264,7 +265,7 @@ class Connection:
 
     def _leave_message(self) -> None:
         """What is done now belongs to no message that has a span."""
-        current = trace.get_current_span()
+        current: Any = trace.get_current_span()
         if type(current) is MessageSpan:
             otel_context.attach(trace.set_span_in_context(current.above))
 
@@ -322,7 +323,7 @@ class Connection:
         above: Any = record.server
         if above is None:
             return None
-        current = trace.get_current_span()
+        current: Any = trace.get_current_span()
         other = None
         if type(current) is MessageSpan and current.record is record:
             above = current
@@ -440,9 +441,9 @@ def _is_counted(span: Any) -> bool:
     return span.number > 0 and (span.kind is SpanKind.CONSUMER or span.end_time is not None)
 
 
-def _tell_of_start(record: records.Record, span: Span) -> None:
+def _tell_of_start(record: records.Record, span: Any) -> None:
     for processor in record.told_of_starts:
-        processor.on_start(span, parent_context=otel_context.get_current())  # type: ignore[arg-type]
+        processor.on_start(span, parent_context=otel_context.get_current())
 
 
 def _initiator(code: int | None, with_reason: bool, server: str) -> str:

@@ -23,7 +23,9 @@ RECEIVE, SEND = "websocket receive", "websocket send"
 class MessageSpan(lazy.LazySpan):
     """The span of a message under `above`. `held` is its text or first bytes, None when not to be shown."""
 
-    __slots__ = ("_held", "_number", "_options", "_size", "_type")
+    __slots__ = (
+        "_held", "_number", "_options", "_size", "_type", "instrumentation_scope", "kind", "name",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -37,8 +39,9 @@ class MessageSpan(lazy.LazySpan):
         record: LongRecord,
         options: Settings,
     ) -> None:
-        super().__init__(kind, above, record, time.time_ns())
+        super().__init__(above, record, time.time_ns())
         self.name = name
+        self.kind = kind
         self.instrumentation_scope = SCOPE
         self._type = type_
         self._size = size
@@ -59,7 +62,7 @@ class MessageSpan(lazy.LazySpan):
         self._number = 0
 
     @property
-    def otel_toolbar_unit(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def otel_toolbar_unit(self) -> int:
         return self.span_id if self.kind is SpanKind.CONSUMER else super().otel_toolbar_unit
 
     def _new_facts(self) -> dict[str, Any]:
@@ -86,6 +89,10 @@ class MessageSpan(lazy.LazySpan):
         limit = min(self._options.websocket_message_size, content.MAX_SIZE)
         facts[semconv.WEBSOCKET_MESSAGE_TEXT] = content.shown(held, limit)
         return limit
+
+    def update_name(self, name: str) -> None:
+        if self.end_time is None:
+            self.name = name
 
     def caused_by(self, other: SpanContext) -> None:
         """Link to the span that made the message, of another request."""
