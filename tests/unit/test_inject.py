@@ -475,7 +475,9 @@ def _quiet() -> None:
         (inject, "decide"),
         (inject, "Prolog"),
         (inject, "split_host"),
-        (inject, "_html_charset"),
+        (inject, "_page_charset"),
+        (inject, "_decided"),
+        (inject, "_is_partial"),
         (inject, "_may_change_body"),
         (inject, "_asks_for_page"),
         (inject, "_with_length"),
@@ -490,6 +492,8 @@ def _quiet() -> None:
 async def test_fault(
     place: Any, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    for remembers in (inject._page_charset, inject._decided, inject._is_partial):
+        remembers.cache_clear()
     monkeypatch.setattr(place, name, _fails)
     messages = start(UTF8, (b"content-length", b"%d" % len(HTML))), body(HTML)
     with caplog.at_level(logging.WARNING):

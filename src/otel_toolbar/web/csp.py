@@ -21,6 +21,8 @@ _ENFORCED: Final = b"content-security-policy"
 _REPORTED: Final = b"content-security-policy-report-only"
 # A page under such a header loads only scripts with a hash in their `integrity`; our tag has none.
 _INTEGRITY: Final = (b"integrity-policy", b"integrity-policy-report-only")
+SECURITY_POLICIES: Final = frozenset({_ENFORCED, _REPORTED, *_INTEGRITY})
+"""Names of the headers that `decide` looks at."""
 _NEEDED_IN_SANDBOX: Final = {"allow-scripts", "allow-same-origin"}
 _NONCE: Final = re.compile(r"'nonce-([A-Za-z0-9+/_-]+={0,2})'", re.IGNORECASE)
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from otel_toolbar import guard
 
-from .csp import Decision, Url, decide
+from .csp import SECURITY_POLICIES, Decision, Url, decide
 from .prolog import Prolog
 from .security import split_host
 
@@ -61,6 +61,13 @@ _BOUND_TO_BYTES: Final = frozenset(
         b"signature",
         b"signature-input",
     }
+)
+
+# All that is asked of a response's headers to know whether the tag may go in, but for its length.
+_TELLING: Final = (
+    _BOUND_TO_BYTES
+    | {b"content-type", b"content-encoding", b"content-disposition", b"cache-control"}
+    | SECURITY_POLICIES
 )
 
 _ASCII: Final = string.printable.replace("\\", "")  # a backslash is a yen sign in some
@@ -171,11 +178,12 @@ class Injector:
 
     def _page(self, start: Message) -> Prolog | None:
         """What looks for the tag's place, when this response is a page that may have one."""
-        charset = _html_charset(self._values(b"content-type"))
+        charset = _page_charset(start["status"], self._telling())
         if (
             charset is None
+            or start.get("trailers")
+            or not _has_one_length(self._values(b"content-length"))
             or not _asks_for_page(self._scope)
-            or not _may_change_body(start, self._headers)
         ):
             return None
         self._decision = self._judge()
@@ -196,14 +204,12 @@ class Injector:
 
     def _judge(self, policies: Sequence[str] = ()) -> Decision:
         name, port = split_host(_values(self._scope["headers"], b"host")) or ("", None)
-        site = self._scope.get("scheme", "http"), name, port
-        prefix = self._prefix()
-        return decide(
-            self._headers,
-            script=Url(*site, path=prefix + SCRIPT),
-            pages=Url(*site, path=prefix + "/"),
-            metas=policies,
-        )
+        site = str(self._scope.get("scheme", "http")), name, port
+        return _decided(self._telling(), tuple(policies), site, self._prefix())
+
+    def _telling(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The headers that tell whether the tag may go in: mostly the same for every page."""
+        return tuple([(name, bytes(value)) for name, value in self._headers if name in _TELLING])
 
     def _prefix(self) -> str:
         root = self._scope.get("root_path", "").strip("/")
@@ -242,15 +248,33 @@ def _with_length(headers: list[tuple[bytes, bytes]], longer: int) -> Headers:
     ]
 
 
-def _html_charset(content_types: list[bytes]) -> str | None:
+@lru_cache(maxsize=128)
+def _page_charset(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> str | None:
     """The charset of an HTML page, empty when it is not named; None when the tag cannot go in.
 
     XHTML gets none: there a page that is not well-formed is not shown at all.
     """
-    return _charset_of(bytes(content_types[0])) if len(content_types) == 1 else None
+    content_types = _values(headers, b"content-type")
+    if len(content_types) != 1 or not _may_change_body(status, headers):
+        return None
+    return _charset_of(content_types[0])
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
+def _decided(
+    headers: tuple[tuple[bytes, bytes], ...],
+    policies: tuple[str, ...],
+    site: tuple[str, str, int | None],
+    prefix: str,
+) -> Decision:
+    return decide(
+        headers,
+        script=Url(*site, path=prefix + SCRIPT),
+        pages=Url(*site, path=prefix + "/"),
+        metas=policies,
+    )
+
+
 def _charset_of(content_type: bytes) -> str | None:
     kind, *parameters = content_type.decode("latin-1").lower().split(";")
     if kind.strip() != "text/html":
@@ -272,22 +296,31 @@ def _extends_ascii(charset: str) -> bool:
 
 
 def _asks_for_page(scope: MutableMapping[str, Any]) -> bool:
-    names = {name.lower() for name, _ in scope["headers"]}
-    target = _values(scope["headers"], b"sec-fetch-dest") or [b"document"]
-    return scope["method"] != "HEAD" and target == [b"document"] and not names & _PARTIAL_REQUEST
+    if scope["method"] == "HEAD" or _is_partial(tuple([name for name, _ in scope["headers"]])):
+        return False
+    return (_values(scope["headers"], b"sec-fetch-dest") or [b"document"]) == [b"document"]
 
 
-def _may_change_body(start: Message, headers: Headers) -> bool:
+@lru_cache(maxsize=256)
+def _is_partial(names: tuple[bytes, ...]) -> bool:
+    """Asked for every page, and a client sends the same names with each."""
+    return not _PARTIAL_REQUEST.isdisjoint(name.lower() for name in names)
+
+
+def _has_one_length(lengths: list[bytes]) -> bool:
+    """None at all will do, too."""
+    return not lengths or (len(lengths) == 1 and lengths[0].isdigit())
+
+
+def _may_change_body(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether there is a body, and nothing in it or in the headers depends on its exact bytes."""
-    if start["status"] < 200 or start["status"] in _NO_PAGE_STATUS or start.get("trailers"):
+    if status < 200 or status in _NO_PAGE_STATUS:
         return False
     if any(name in _BOUND_TO_BYTES for name, _ in headers):
         return False
-    lengths = _values(headers, b"content-length")
     encodings = b",".join(_values(headers, b"content-encoding")).lower().split(b",")
     return (
-        (not lengths or (len(lengths) == 1 and lengths[0].isdigit()))
-        and all(encoding.strip() in (b"", b"identity") for encoding in encodings)
+        all(encoding.strip() in (b"", b"identity") for encoding in encodings)
         and all(_inline(value) for value in _values(headers, b"content-disposition"))
         and not any(b"no-transform" in v.lower() for v in _values(headers, b"cache-control"))
     )
