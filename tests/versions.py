@@ -55,8 +55,8 @@ def run(version: tuple[int, int], python: Path) -> int:
         subprocess.run([*pip, "sqlalchemy<2.1"], check=True)
         # The oldest SAQ, which does not work with newer pools; litestar-saq asks for a newer one.
         subprocess.run([*pip, "saq[redis,postgres]==0.24.0", "psycopg-pool<3.3"], check=True)
-    tests = [venv / "bin" / "python", "-m", "pytest", "-q", "tests/unit", "tests/queries"]
-    tests += ["tests/jobs"]
+    tests = [venv / "bin" / "python", "-m", "pytest", "-q", "-n", "auto"]
+    tests += ["tests/unit", "tests/queries", "tests/jobs"]
     environment = os.environ | {"TOOLBAR_TEST_EXAMPLES": "200"}
     return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
 
