@@ -1,4 +1,7 @@
-"""Runs the unit tests on the lowest and the highest Python that is present, each in its own venv."""
+"""Runs the unit tests on the lowest and the highest Python that is present, each in its own venv.
+
+On the lowest they run the plain package, on the highest the compiled one, with the tests of tasks.
+"""
 
 from __future__ import annotations
 
@@ -49,14 +52,21 @@ def run(version: tuple[int, int], python: Path) -> int:
         subprocess.run([python, "-m", "venv", venv], check=True)
     pip = [venv / "bin" / "python", "-m", "pip", "install", "--quiet"]
     subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True)
-    subprocess.run([*pip, "--editable", ROOT, "--group", "test"], check=True, cwd=ROOT)
+    compiled = version == max(SUPPORTED)
+    tests = [venv / "bin" / "python", "-m", "pytest", "-q", "-n", "auto"]
+    tests += ["tests/unit", "tests/queries", "tests/jobs"]
+    if compiled:
+        subprocess.run([*pip, "--group", "test"], check=True, cwd=ROOT)
+        subprocess.run([*pip, "--no-deps", "--force-reinstall", ROOT], check=True)
+        subprocess.run([venv / "bin" / "python", ROOT / "tests" / "compiled.py"], check=True)
+        tests += ["tests/tasks", "-m", "not replaces"]
+    else:
+        subprocess.run([*pip, "--editable", ROOT, "--group", "test"], check=True, cwd=ROOT)
     if version == min(SUPPORTED):
         # The oldest line of SQLAlchemy that is supported, on the oldest Python.
         subprocess.run([*pip, "sqlalchemy<2.1"], check=True)
         # The oldest SAQ, which does not work with newer pools; litestar-saq asks for a newer one.
         subprocess.run([*pip, "saq[redis,postgres]==0.24.0", "psycopg-pool<3.3"], check=True)
-    tests = [venv / "bin" / "python", "-m", "pytest", "-q", "-n", "auto"]
-    tests += ["tests/unit", "tests/queries", "tests/jobs"]
     environment = os.environ | {"TOOLBAR_TEST_EXAMPLES": "200"}
     return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
 
