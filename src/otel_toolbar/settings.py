@@ -50,6 +50,10 @@ def _boolean(text: str, allowed: str = "true, false") -> bool:
     raise SettingError(f"allowed: {allowed}")
 
 
+_MOST = 10**9
+"""Of any number; as ms it is 11 days. In ns it has to fit into 64 bits."""
+
+
 def _number(text: str, least: int = 0) -> int:
     try:
         number = int(text.strip())
@@ -57,6 +61,8 @@ def _number(text: str, least: int = 0) -> int:
         raise SettingError(f"allowed: a whole number of at least {least}") from None
     if number < least:
         raise SettingError(f"allowed: a whole number of at least {least}")
+    if number > _MOST:
+        raise SettingError(f"allowed: a whole number of {_MOST} at most")
     return number
 
 

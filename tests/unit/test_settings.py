@@ -42,6 +42,7 @@ def test_values_are_read(name: str, text: str, value: Any) -> None:
         ("STORE_MAX_TRACES", "0", "allowed: a whole number of at least 1"),
         ("STORE_MAX_BYTES", "many", "allowed: a number of bytes"),
         ("N_PLUS_ONE", "five", "allowed: a whole number of at least 1"),
+        ("MAX_TASKS", "9" * 30, "allowed: a whole number of 1000000000 at most"),
         ("EXCLUDE", "(", "allowed: regular expressions; '('"),
         ("PATH", "/", "allowed: a path such as /_toolbar"),
         ("PATH", '/"><script>', "allowed: a path such as /_toolbar"),
