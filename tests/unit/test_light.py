@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator
 from decimal import Decimal
 from enum import IntEnum
@@ -53,6 +54,23 @@ async def inside(use: Any) -> Exchanged:
         return await use(span) if asyncio.iscoroutinefunction(use) else use(span)
 
     return await exchange(watched(app), http_scope("/"))
+
+
+@pytest.mark.parametrize("kind", LightSpan.__subclasses__())
+def test_it_has_all_that_a_span_has(kind: type[LightSpan]) -> None:
+    assert issubclass(kind, trace.Span)
+    names = {name for name in vars(trace.Span) if not name.startswith("_")}
+    names |= {"__enter__", "__exit__"}
+    assert names <= set(dir(kind))
+    assert all(getattr(kind, name) is not getattr(trace.Span, name) for name in names)
+
+
+async def test_others_may_put_something_of_theirs_on_it(signals: Telemetry) -> None:
+    def use(span: Any) -> Any:
+        span.theirs = 7
+        return {"theirs": span.theirs, "known": weakref.ref(span)() is span}
+
+    assert (await inside(use)).body == b'{"theirs":7,"known":true}'
 
 
 class Unprintable:

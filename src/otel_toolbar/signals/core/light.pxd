@@ -33,4 +33,3 @@ cdef class StoredSpan(LightSpan):
 cpdef start(name, kind, attributes, scope, start_time=*, shared=*, deferred=*)
 cpdef unit_of(span)
 cpdef late(span, key, value)
-cpdef new_span_id()

@@ -151,10 +151,10 @@ class LightSpan:
     """
 
     # No base class of Python's and no annotations of the class: so it can be compiled.
+    # `__dict__` is for others: some instrumentations and processors put something of theirs on a span.
     __slots__ = (
-        "__dict__", "__weakref__", "_context", "_events", "_links", "_status", "end_time", "limits", "record",
-        "resource",
-        "span_id", "start_time",
+        "__dict__", "__weakref__", "_context", "_events", "_links", "_status", "end_time", "limits",
+        "record", "resource", "span_id", "start_time",
     )  # fmt: skip
 
     def begin(self, record: records.Record, start_time: int) -> None:
@@ -415,11 +415,6 @@ def masked_status(status: Status) -> Status:
     if not description or (masked := _text(masking.text(description))) == description:
         return status
     return Status(status.status_code, masked)
-
-
-def new_span_id() -> int:
-    """A random span id, never 0."""
-    return _ids.getrandbits(64) or 1
 
 
 def emit(record: records.Record, spans: Sequence[LightSpan]) -> None:

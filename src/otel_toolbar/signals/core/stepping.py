@@ -1,7 +1,6 @@
 """What a watched loop does: the methods that are ours, and what is noted at each step of a task.
 
-Compiled where the build could, for this runs at every step: see `stepping.pxd`. What is called here
-that is not compiled runs once a task at most, or when something took long.
+Compiled where the build could, for this runs at every step: see `stepping.pxd`.
 """
 
 from __future__ import annotations
@@ -93,21 +92,8 @@ class Watch:
     """One watched loop, and what its thread does at this moment: read by threads without a lock."""
 
     __slots__ = (
-        "__weakref__",
-        "call_soon",
-        "create_task",
-        "culprit",
-        "extra",
-        "longest",
-        "loop",
-        "native",
-        "on",
-        "outer",
-        "pid",
-        "since",
-        "step",
-        "thread",
-        "work",
+        "__weakref__", "culprit", "extra", "longest", "loop", "native", "on", "outer", "pid", "since", "step",
+        "thread", "work",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
