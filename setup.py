@@ -1,6 +1,6 @@
 """Compiles the modules that run at every step of a task and for every query, where there is a compiler.
 
-The package is plain Python, and stays so without a compiler, with OTEL_TOOLBAR_PURE=1, and in an editable
+The package is plain Python, and stays so without a compiler, with TOOLBAR_BUILD_PURE=1, and in an editable
 installation, where what is edited is what runs. How a module is compiled says the `.pxd` beside it.
 """
 
@@ -12,7 +12,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext  # which is Cython's, where that is there
 
 SOURCE = Path("src")
-PURE = os.environ.get("OTEL_TOOLBAR_PURE") == "1"
+PURE = os.environ.get("TOOLBAR_BUILD_PURE") == "1"
 
 
 def extensions() -> list[Extension]:

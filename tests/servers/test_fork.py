@@ -41,7 +41,7 @@ from otel_toolbar.distro import runtime
 from otel_toolbar.signals.core import light
 
 toolbar = runtime.install()
-before, first = toolbar.process_id, light.new_span_id()
+before, first = toolbar.process_id, light.random_bits(64)
 held, go_on = threading.Event(), threading.Event()
 
 def hold():
@@ -60,13 +60,13 @@ if child == 0:
     toolbar.store.list(Query())
     with light._taking:
         same = runtime.install() is toolbar
-    os.write(writer, f"{same} {toolbar.process_id != before} {light.new_span_id()}".encode())
+    os.write(writer, f"{same} {toolbar.process_id != before} {light.random_bits(64)}".encode())
     os._exit(0)
 go_on.set()
 os.waitpid(child, 0)
 thread.join()
 answer = os.read(reader, 1000).decode().split()
-print(*answer[:2], int(answer[2]) != light.new_span_id())
+print(*answer[:2], int(answer[2]) != light.random_bits(64))
 """
 
 

@@ -29,7 +29,7 @@ def wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    pure = {"OTEL_TOOLBAR_PURE": "1"} if request.param == "plain" else {}
+    pure = {"TOOLBAR_BUILD_PURE": "1"} if request.param == "plain" else {}
     _pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(source), **pure)
     found = next(folder.glob("*.whl"))
     assert found.name.endswith("-py3-none-any.whl") == (request.param == "plain")
