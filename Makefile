@@ -16,7 +16,7 @@ demo: $(VENV)/.demo  ## Run the example shop with the toolbar and print its URL
 
 test: $(VENV)/.test  ## Run all tests; parts that the machine lacks are skipped by name
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --ignore tests/tasks --ignore tests/browser $(ARGS)
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal --ignore tests/tasks --ignore tests/browser $(ARGS)
 	$(BIN)/coverage run -m pytest tests/tasks $(ARGS)
 	$(BIN)/python -m pytest -n $(WORKERS) tests/browser $(ARGS)
 	$(BIN)/coverage combine --quiet

@@ -60,7 +60,7 @@ _EDGES_OF_OURS = (
     _OURS + "signals/server/",
     *(_OURS + f"signals/core/{name}.py" for name in ("callbacks", "stepping", "steps")),
 )
-_WITHIN = frozenset({"run_in_executor", "create_task", "maybe_eager", "call_soon"})
+_WITHIN = frozenset({"run_in_executor", "create_task", "_creating", "maybe_eager", "call_soon"})
 """Functions of these that are called by the app, not by the loop."""
 _TEMPLATE = "<template>"
 """File name of a Jinja2 template that comes from no file."""
