@@ -367,12 +367,15 @@ def test_a_template_that_computes(tmp_path: Path) -> None:
 def test_an_event_of_the_orm_within_its_greenlet(tmp_path: Path) -> None:
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/app.db")
 
+    waits = [0.0, 0.15]  # what is done for the first time only takes its time, too
+
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def audit(*_: Any) -> None:
-        time.sleep(0.15)  # audited here
+        time.sleep(waits.pop(0))  # audited here
 
     async def handler() -> None:
         async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
             await connection.execute(text("SELECT 1"))
         await engine.dispose()
 
