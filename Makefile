@@ -28,8 +28,8 @@ test-fast: $(VENV)/.test  ## Unit tests, with few generated examples
 test-compiled: $(VENV)/.test  ## The wheel, compiled, where tasks and servers run; test-versions has the rest
 	$(PYTHON) -m venv $(COMPILED)
 	$(COMPILED)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(COMPILED)/bin/python -m pip install --quiet --group test
 	rm -rf build/lib* build/bdist*
+	$(COMPILED)/bin/python -m pip install --quiet . --group test
 	$(COMPILED)/bin/python -m pip install --quiet --no-deps --force-reinstall .
 	$(COMPILED)/bin/python tests/compiled.py
 	$(COMPILED)/bin/python -m pytest -q -m "not replaces" tests/tasks $(ARGS)

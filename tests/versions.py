@@ -56,7 +56,7 @@ def run(version: tuple[int, int], python: Path) -> int:
     tests = [venv / "bin" / "python", "-m", "pytest", "-q", "-n", "auto"]
     tests += ["tests/unit", "tests/queries", "tests/jobs"]
     if compiled:
-        subprocess.run([*pip, "--group", "test"], check=True, cwd=ROOT)
+        subprocess.run([*pip, ROOT, "--group", "test"], check=True, cwd=ROOT)
         subprocess.run([*pip, "--no-deps", "--force-reinstall", ROOT], check=True)
         subprocess.run([venv / "bin" / "python", ROOT / "tests" / "compiled.py"], check=True)
         tests += ["tests/tasks", "-m", "not replaces"]
