@@ -34,6 +34,7 @@ test-compiled: $(VENV)/.test  ## The wheel, compiled, where tasks and servers ru
 	$(COMPILED)/bin/python -m pip install --quiet . --group test
 	$(COMPILED)/bin/python -m pip install --quiet --no-deps --force-reinstall .
 	$(COMPILED)/bin/python tests/compiled.py
+	$(COMPILED)/bin/python tests/tasks/cpython.py
 	$(COMPILED)/bin/python -m pytest -q -m "not replaces" tests/tasks $(ARGS)
 	$(COMPILED)/bin/python -m pytest -q -n $(WORKERS) tests/servers/test_tasks.py tests/servers/test_matrix.py $(ARGS)
 
