@@ -25,7 +25,7 @@ STDLIB = sysconfig.get_paths()["stdlib"]
 @pytest.fixture(autouse=True)
 def unlearnt() -> None:
     callsite._stacks.clear()
-    callsite._kinds.clear()
+    callsite.kinds.clear()
 
 
 def compiled(source: str, file: str, **names: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def test_files_and_stacks_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(callsite, "_MAX_STACKS", 1)
     for number in range(5):
         kind_of(f"/srv/{number}.py")
-    assert len(callsite._kinds) <= 2
+    assert len(callsite.kinds) <= 2
     lookup()
     lookup()
     assert len(callsite._stacks) == 1

@@ -130,19 +130,19 @@ class Access:
         ]
 
     def _is_local(self, scope: Scope) -> bool:
-        return (
-            self.trust_peer
-            and _peer_is_loopback(scope)
-            and not _proxied(tuple([name for name, _ in scope["headers"]]))
-            and self._knows_host(scope)
-        )
+        if not self.trust_peer or not _peer_is_loopback(scope):
+            return False
+        headers = scope["headers"]
+        place = _place_of_host(tuple([name for name, _ in headers]))
+        return place is not None and self._knows(bytes(headers[place][1]))
 
     @cached_property
     def _allowed(self) -> frozenset[str]:
         return _LOCAL_HOSTS | {name.strip().lower() for name in self.allowed_hosts}
 
-    def _knows_host(self, scope: Scope) -> bool:
-        host = split_host(_values(scope, b"host"))
+    def _knows(self, given: bytes) -> bool:
+        """Whether a Host header names this machine."""
+        host = _host_and_port(given)
         if host is None:
             return False
         allowed = self._allowed
@@ -212,9 +212,15 @@ def _is_loopback(host: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _proxied(names: tuple[bytes, ...]) -> bool:
-    """Asked for every request, and a client sends the same names with each."""
-    return any(_tells_of_proxy(name) for name in names)
+def _place_of_host(names: tuple[bytes, ...]) -> int | None:
+    """Which of the headers is the one Host; None where there is not just one, or one tells of a proxy.
+
+    Asked for every request, and a client sends the same names with each.
+    """
+    places = [place for place, name in enumerate(names) if name.lower() == b"host"]
+    if len(places) != 1 or any(_tells_of_proxy(name) for name in names):
+        return None
+    return places[0]
 
 
 def _tells_of_proxy(name: bytes) -> bool:

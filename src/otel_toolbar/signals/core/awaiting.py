@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from types import CoroutineType, FrameType
+from itertools import repeat
+from types import CodeType, CoroutineType, FrameType
 from typing import Any, NamedTuple
 
-from . import steps
-from .callsite import MAX_DEPTH, Place, innermost, place_of
+from . import callsite, steps
+from .callsite import APP, MAX_DEPTH, Place, kind_of, place_of
 
 DATABASE = "database"
 CLIENT = "client"
@@ -46,9 +46,6 @@ _HOLDERS = frozenset(
 )
 
 
-_PLAIN: Any = CoroutineType
-
-
 class Waiting(NamedTuple):
     """A suspended task."""
 
@@ -60,40 +57,79 @@ class Waiting(NamedTuple):
 
 def point(task: Any) -> Waiting:
     """Where a task stands that is suspended; not for one that has ended."""
-    own, below = innermost(_frames(task.get_coro()))
-    place = None if own is None else place_of(own)
+    own, below = _innermost(task.get_coro())
+    place = None if own is None else place_of(_frame(own))
     return Waiting(place, _named(below) or _future(getattr(task, "_fut_waiter", None)))
 
 
-def _frames(awaited: Any) -> Iterator[FrameType]:
-    """The frames of a suspended coroutine, outermost first."""
-    for _ in range(MAX_DEPTH):
-        # Most are plain ones, two dozen in a wait; those of compiled modules have the name only.
-        kind = "coroutine" if type(awaited) is _PLAIN else type(awaited).__name__
-        if kind == "coroutine":
-            frame, awaited = awaited.cr_frame, awaited.cr_await
-        elif kind == "generator":
-            frame, awaited = awaited.gi_frame, awaited.gi_yieldfrom
-        elif kind == "async_generator":
-            frame, awaited = awaited.ag_frame, awaited.ag_await
-        elif kind in _HOLDERS or kind == "anext_awaitable":
-            # Opaque in Python; the collector knows what they hold.
-            referents = gc.get_referents(awaited)
-            awaited = next((held for held in referents if type(held).__name__ in _HOLDERS), None)
-            continue
+def _innermost(awaited: Any) -> tuple[Any, list[Any]]:
+    """Of what a coroutine awaits, from it on: the app's last, None without any, and what comes after it.
+
+    Most of the two dozen are a framework's and tell nothing, so their frames, which would have to be made,
+    are not asked for.
+    """
+    own: Any = None
+    below: list[Any] = []
+    kinds = callsite.kinds
+    for _ in repeat(None, MAX_DEPTH):
+        if type(awaited) is CoroutineType:
+            code, inner = awaited.cr_code, awaited.cr_await
         else:
-            return
-        if frame is not None:
-            yield frame
+            code, inner = _opened(awaited)
+        if code is not None:
+            filename = code.co_filename
+            kind = kinds.get(filename)
+            if kind is None:
+                kind = kind_of(filename)
+            if kind == APP:
+                own, below = awaited, []
+            else:
+                below.append(awaited)
+        if inner is None:
+            break
+        awaited = inner
+    return own, below
 
 
-def _named(frames: list[FrameType]) -> str | None:
-    """What library frames below the app's line wait for: the outermost that says something."""
-    for frame in frames:
-        package = _package(frame)
+def _opened(awaited: Any) -> tuple[CodeType | None, Any]:
+    """The code of what is awaited, None where it has none, and what that awaits in turn."""
+    kind = type(awaited).__name__
+    names = _HAVE_CODE.get(kind)
+    if names is not None:
+        frame = getattr(awaited, names.frame)
+        return None if frame is None else frame.f_code, getattr(awaited, names.awaits)
+    if kind in _HOLDERS or kind == "anext_awaitable":
+        # Opaque in Python; the collector knows what they hold.
+        referents = gc.get_referents(awaited)
+        return None, next((held for held in referents if type(held).__name__ in _HOLDERS), None)
+    return None, None
+
+
+class _Names(NamedTuple):
+    frame: str
+    awaits: str
+
+
+_HAVE_CODE = {
+    "coroutine": _Names("cr_frame", "cr_await"),  # those of compiled modules have the name only
+    "generator": _Names("gi_frame", "gi_yieldfrom"),
+    "async_generator": _Names("ag_frame", "ag_await"),
+}
+
+
+def _frame(awaited: Any) -> FrameType:
+    frame: FrameType = getattr(awaited, _HAVE_CODE[type(awaited).__name__].frame)
+    return frame
+
+
+def _named(below: list[Any]) -> str | None:
+    """What library code below the app's line waits for: the outermost that says something."""
+    for awaited in below:
+        package = _package(_frame(awaited))
         if package in _TARGETS:
             return _TARGETS[package]
-    for frame in reversed(frames):
+    for awaited in reversed(below):
+        frame = _frame(awaited)
         package = _package(frame)
         name = _qualified(frame)
         owner, _, method = name.rpartition(".")

@@ -16,7 +16,7 @@ cpdef is_of_the_app(place)
 cpdef place_of(frame)
 cpdef int kind_of(filename) except -1
 
-@cython.locals(kind=int, app=int, router=int, own=list, installed=list, kinds=dict)
+@cython.locals(kind=int, app=int, router=int, own=list, installed=list, known=dict)
 cdef tuple _walk(start, bint here=*)
 
 cdef _known(list frames)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import repeat
 from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple
@@ -97,7 +97,8 @@ class Stack(NamedTuple):
 
 
 _stacks: dict[tuple[int, ...], Stack] = {}
-_kinds: dict[str, int] = {}
+kinds: dict[str, int] = {}
+"""Of files, as `kind_of` tells them: for who asks it for two dozen at once."""
 
 
 def stack() -> Stack | None:
@@ -252,14 +253,14 @@ def _walk(  # noqa: C901 - one loop: it runs for every query
     """
     own: list[FrameType] = []
     installed: list[FrameType] = []
-    kinds, app, router = _kinds, APP, ROUTER
+    known, app, router = kinds, APP, ROUTER
     greenlets: Iterator[FrameType] | None = None if here else iter(())
     frame: FrameType | None = start
     # It runs for each frame of each query: most are a framework's, and tell nothing.
     for _ in repeat(None, MAX_DEPTH):
         code = frame.f_code
         try:
-            kind = kinds[code.co_filename]
+            kind = known[code.co_filename]
         except KeyError:
             kind = kind_of(code.co_filename)
         if kind:
@@ -290,29 +291,12 @@ def _greenlets() -> Iterator[FrameType]:
 
 def kind_of(filename: str) -> int:
     """Whose code a file is: LIBRARY, PACKAGE, APP, EDGE or ROUTER."""
-    kind = _kinds.get(filename)
+    kind = kinds.get(filename)
     if kind is None:
-        if len(_kinds) >= _MAX_FILES:
-            _kinds.clear()
-        kind = _kinds[filename] = _classify(filename.replace("\\", "/"))
+        if len(kinds) >= _MAX_FILES:
+            kinds.clear()
+        kind = kinds[filename] = _classify(filename.replace("\\", "/"))
     return kind
-
-
-def innermost(frames: Iterable[FrameType]) -> tuple[FrameType | None, list[FrameType]]:
-    """Of frames from the outside in: the app's last, None without any, and those that come after it."""
-    own: FrameType | None = None
-    below: list[FrameType] = []
-    kinds = _kinds
-    for frame in frames:
-        filename = frame.f_code.co_filename
-        kind = kinds.get(filename)
-        if kind is None:
-            kind = kind_of(filename)
-        if kind == APP:
-            own, below = frame, []
-        else:
-            below.append(frame)
-    return own, below
 
 
 def _classify(path: str) -> int:

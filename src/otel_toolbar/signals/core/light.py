@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from opentelemetry import context as otel_context
@@ -532,7 +533,7 @@ TAKES_ALL = "otel_toolbar_take_all"
 """Name of the method of our processor that takes many spans at once; others are called for each."""
 
 
-def _processors(record: records.Record) -> Sequence[SpanProcessor]:
+def _processors(record: records.Record) -> tuple[SpanProcessor, ...]:
     """The provider's processors; the chain itself when its parts cannot be seen."""
     chain = getattr(record.server, "_span_processor", None)
     if chain is None:
@@ -547,8 +548,14 @@ _SILENT = {
 
 def told_of_starts(record: records.Record) -> Sequence[SpanProcessor]:
     """Processors of others that want to know of a start: few have any use for it."""
+    return _told_of_starts(_processors(record))
+
+
+@lru_cache(maxsize=8)
+def _told_of_starts(processors: tuple[SpanProcessor, ...]) -> Sequence[SpanProcessor]:
+    """A provider's are the same for all requests."""
     return [
         processor
-        for processor in _processors(record)
+        for processor in processors
         if type(processor).on_start not in _SILENT and not hasattr(processor, TAKES_ALL)
     ]

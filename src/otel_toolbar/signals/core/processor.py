@@ -248,13 +248,13 @@ class RecordEverything(Sampler):
     """Makes spans that a sampler drops recorded, not sampled: seen here, exported nowhere."""
 
     def __init__(self, sampler: Sampler) -> None:
-        self._sampler = sampler
+        self.given = sampler
 
     def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
-        result: Any = self._sampler.should_sample(*args, **kwargs)
+        result: Any = self.given.should_sample(*args, **kwargs)
         if result.decision is Decision.DROP:
             return SamplingResult(Decision.RECORD_ONLY, result.attributes, result.trace_state)
         return result
 
     def get_description(self) -> str:
-        return self._sampler.get_description()
+        return self.given.get_description()

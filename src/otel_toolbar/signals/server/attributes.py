@@ -6,13 +6,15 @@ Scopes are taken as they come: any part may be missing, and bytes need not be te
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.util.types import AttributeValue
 
 from otel_toolbar import semconv
 from otel_toolbar.signals.core import masking
+
+if TYPE_CHECKING:
+    from .client import Client
 
 Attributes = dict[str, AttributeValue]
 Headers = Sequence[tuple[bytes, bytes]]
@@ -35,10 +37,10 @@ _METHODS = frozenset(
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
-def of_request(scope: Mapping[str, Any]) -> Attributes:
+def of_request(scope: Mapping[str, Any], client: Client) -> Attributes:
     """The standard attributes of an HTTP request, as the semantic conventions name them."""
     method = str(scope.get("method", ""))
-    attributes = _of_url(scope, "http")
+    attributes = _of_url(scope, client, "http")
     if method in _METHODS:
         attributes[semconv.HTTP_REQUEST_METHOD] = method
     else:
@@ -47,13 +49,13 @@ def of_request(scope: Mapping[str, Any]) -> Attributes:
     return attributes
 
 
-def of_websocket(scope: Mapping[str, Any]) -> Attributes:
+def of_websocket(scope: Mapping[str, Any], client: Client) -> Attributes:
     """The standard attributes of a websocket connection."""
-    return _of_url(scope, "ws") | {semconv.NETWORK_PROTOCOL_NAME: "websocket"}
+    return _of_url(scope, client, "ws") | {semconv.NETWORK_PROTOCOL_NAME: "websocket"}
 
 
-def _of_url(scope: Mapping[str, Any], scheme: str) -> Attributes:
-    attributes = of_client(scope)
+def _of_url(scope: Mapping[str, Any], client: Client, scheme: str) -> Attributes:
+    attributes = of_client(scope, client)
     attributes[semconv.URL_SCHEME] = str(scope.get("scheme", scheme))
     attributes[semconv.URL_PATH] = masking.path(str(scope.get("path", "")))
     query = scope.get("query_string")
@@ -62,7 +64,7 @@ def _of_url(scope: Mapping[str, Any], scheme: str) -> Attributes:
     version = scope.get("http_version")
     if version:
         attributes[semconv.NETWORK_PROTOCOL_VERSION] = str(version)
-    address, port = _server(scope, header(scope.get("headers") or (), b"host"))
+    address, port = _server(scope, client.host)
     if address:
         attributes[semconv.SERVER_ADDRESS] = address
     if port:
@@ -146,13 +148,9 @@ def _header(seen: _Seen, prefix: str, raw_name: bytes, raw_value: bytes) -> _Sho
     return shown
 
 
-def of_parameters(scope: Mapping[str, Any], cookie_headers: Sequence[str]) -> Attributes:
-    """Path parameters, cookies and the session, masked and cut; the cookie headers are masked already."""
+def of_parameters(scope: Mapping[str, Any]) -> Attributes:
+    """Path parameters and the session, masked and cut."""
     attributes: Attributes = {}
-    if cookie_headers:
-        short = sum(map(len, cookie_headers)) <= _LONGEST_SEEN
-        read = _of_short_cookies if short else _of_cookies
-        attributes.update(read(tuple(cookie_headers)))
     for prefix, values in (
         (semconv.REQUEST_PATH_PARAMETER, scope.get("path_params")),
         (semconv.REQUEST_SESSION, scope.get("session")),
@@ -192,18 +190,15 @@ def _named(prefix: str, values: Mapping[Any, Any]) -> Attributes:
     return {prefix + name: masking.value(name, values[name]) for name in names}
 
 
-def _of_cookies(headers: tuple[str, ...]) -> Mapping[str, str]:
+def of_cookies(headers: Sequence[str]) -> Mapping[str, str]:
+    """Cookies, from what their headers have, masked already."""
     # Split as browsers send them. `http.cookies` also unquotes, at twenty times the cost (measured).
     pairs = [pair.partition("=") for header in headers for pair in header.split(";")]
     found = [(name.strip(), value.strip()) for name, _, value in pairs if name.strip()]
     return {semconv.REQUEST_COOKIE + name: value for name, value in found[:MAX_NAMES]}
 
 
-_of_short_cookies = lru_cache(_MAX_SEEN)(_of_cookies)
-"""A client sends the same with every request; there is no secret in what is masked."""
-
-
-def of_client(scope: Mapping[str, Any]) -> Attributes:
+def of_client(scope: Mapping[str, Any], said: Client) -> Attributes:
     """Who asked."""
     attributes: Attributes = {}
     client = scope.get("client")
@@ -211,9 +206,8 @@ def of_client(scope: Mapping[str, Any]) -> Attributes:
         attributes[semconv.CLIENT_ADDRESS] = str(client[0])
         if isinstance(client[1], int):
             attributes[semconv.CLIENT_PORT] = client[1]
-    agent = header(scope.get("headers") or (), b"user-agent")
-    if agent:
-        attributes[semconv.USER_AGENT] = agent
+    if said.agent:
+        attributes[semconv.USER_AGENT] = said.agent
     return attributes
 
 

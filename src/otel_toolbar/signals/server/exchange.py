@@ -30,6 +30,7 @@ from otel_toolbar.signals.core.framework import Framework
 from otel_toolbar.version import VERSION
 
 from . import attributes, debug, route
+from . import client as clients
 from . import span as server_span
 from .stream import Stream
 
@@ -41,7 +42,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SCOPE_NAME = "otel_toolbar.signals.server"
 _FASTAPI = "fastapi.telemetry"
-_COOKIE_HEADER = semconv.HTTP_REQUEST_HEADER + "cookie"
 _BODIES = ("http.response.body", "http.response.zerocopysend")
 
 
@@ -64,6 +64,7 @@ class Exchange:
         self._own: Span | None = None
         self._context: Token[Any] | None = None
         self._status = 0
+        self._said: clients.Client | None = None
         self._response_headers: attributes.Headers = ()
         self._received = self._sent = self._chunks = 0
         self._first_byte = 0
@@ -127,18 +128,14 @@ class Exchange:
 
     def _facts(self) -> attributes.Attributes:
         """What is known by now. May be asked for from any thread."""
-        facts = attributes.of_headers(
-            semconv.HTTP_REQUEST_HEADER,
-            semconv.REQUEST_HEADERS_MORE,
-            self._scope.get("headers") or (),
-        )
-        cookies: Any = facts.get(_COOKIE_HEADER, ())
+        client = self._client()
+        facts = dict(client.attributes)
         facts.update(
             attributes.of_headers(
                 semconv.HTTP_RESPONSE_HEADER, semconv.RESPONSE_HEADERS_MORE, self._response_headers
             )
         )
-        facts.update(attributes.of_parameters(self._scope, cookies))
+        facts.update(attributes.of_parameters(self._scope))
         if self._scope.get("path_params"):
             facts.update(attributes.of_secret_path(self._scope))
         facts[semconv.TOOLBAR_FRAMEWORK] = self._framework.name
@@ -146,7 +143,7 @@ class Exchange:
             facts[semconv.FRAMEWORK_DEBUG] = True
         facts.update(_endpoint(self._scope))
         if self._own is None:
-            facts.update(attributes.of_client(self._scope))
+            facts.update(attributes.of_client(self._scope, client))
         facts.update(self._traffic())
         return facts
 
@@ -185,7 +182,14 @@ class Exchange:
 
     def _given(self) -> attributes.Attributes:
         """What the SERVER span says from its start on."""
-        return attributes.of_request(self._scope)
+        return attributes.of_request(self._scope, self._client())
+
+    def _client(self) -> clients.Client:
+        """What the client says in its headers."""
+        known = self._said
+        if known is None:
+            known = self._said = clients.of(self._scope.get("headers") or ())
+        return known
 
     @staticmethod
     def _is_named(span: Any) -> bool:

@@ -20,11 +20,17 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Tracer
 from opentelemetry.sdk.trace import _Span as SpanOfTracers
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import (
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    StaticSampler,
+)
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
-from otel_toolbar.signals.core.processor import set_clean
+from otel_toolbar.signals.core.processor import RecordEverything, set_clean
 
 
 def start(
@@ -54,7 +60,7 @@ def _started(
         parent, trace_id, random = above, above.trace_id, above.trace_flags.random_trace_id
     else:
         parent, trace_id, random = None, ids.generate_trace_id(), ids.is_trace_id_random()
-    sampled: Any = tracer.sampler.should_sample(
+    sampled: Any = _always(tracer.sampler, parent) or tracer.sampler.should_sample(
         context, trace_id, name, SpanKind.SERVER, attributes, ()
     )
     decision = sampled.decision
@@ -70,12 +76,28 @@ def _started(
         return trace.NonRecordingSpan(own)
     span = ServerSpan(tracer, name, own, parent, start_time, at_end)
     given = sampled.attributes
-    if given == attributes:
+    if sampled is _SAMPLED or given == attributes:
         set_clean(span, attributes)
     else:  # the sampler has added to them
         span.set_attributes(given)
     span._span_processor.on_start(span, parent_context=context)
     return span
+
+
+_SAMPLED = SamplingResult(Decision.RECORD_AND_SAMPLE)
+
+
+def _always(sampler: Sampler, parent: SpanContext | None) -> SamplingResult | None:
+    """What comes of a trace that begins here with a sampler that takes all such; None: it has to be asked."""
+    return _SAMPLED if parent is None and _takes_all(sampler) else None
+
+
+@lru_cache(maxsize=8)
+def _takes_all(sampler: Sampler) -> bool:
+    """True for OpenTelemetry's default: the parent's decision, and where there is none always."""
+    known = sampler.given if type(sampler) is RecordEverything else sampler
+    root = known._root if type(known) is ParentBased else known
+    return type(root) is StaticSampler and root._decision is Decision.RECORD_AND_SAMPLE
 
 
 _FLAGS = {

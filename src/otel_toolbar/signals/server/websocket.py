@@ -68,7 +68,7 @@ class WebsocketExchange(Exchange):
             guard.failed("answer to a websocket connection")
 
     def _given(self) -> attributes.Attributes:
-        return attributes.of_websocket(self._scope)
+        return attributes.of_websocket(self._scope, self._client())
 
     def _span_name(self, template: str) -> str:
         return template or "websocket"

@@ -1,0 +1,11 @@
+# How `awaiting.py` is compiled.
+
+cimport cython
+
+
+cpdef point(task)
+
+@cython.locals(below=list, kinds=dict)
+cdef tuple _innermost(awaited)
+
+cdef _named(list below)
