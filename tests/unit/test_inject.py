@@ -477,9 +477,8 @@ def _quiet() -> None:
         (inject, "split_host"),
         (inject, "_page_charset"),
         (inject, "_decided"),
-        (inject, "_is_partial"),
+        (inject, "_layout"),
         (inject, "_may_change_body"),
-        (inject, "_asks_for_page"),
         (inject, "_with_length"),
         (Prolog, "feed"),
         (Injector, "_own"),
@@ -492,7 +491,7 @@ def _quiet() -> None:
 async def test_fault(
     place: Any, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for remembers in (inject._page_charset, inject._decided, inject._is_partial):
+    for remembers in (inject._page_charset, inject._decided, inject._layout):
         remembers.cache_clear()
     monkeypatch.setattr(place, name, _fails)
     messages = start(UTF8, (b"content-length", b"%d" % len(HTML))), body(HTML)

@@ -17,7 +17,7 @@ import string
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from functools import lru_cache
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from otel_toolbar import guard
@@ -36,6 +36,7 @@ TRACE_PAGE: Final = "/t/"
 """A trace's page, under the toolbar's path, before the trace id."""
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_UNDECIDED: Final = Decision(allowed=False)
 _NO_PAGE_STATUS: Final = frozenset({204, 205, 206, 304})
 # The script of a page asked for these, to put them into a document that has its tag already.
 _PARTIAL_REQUEST: Final = frozenset(
@@ -102,7 +103,8 @@ class Injector:
         self._held: Message | None = None
         self._prolog: Prolog | None = None
         self._headers: Headers = []
-        self._decision = Decision(allowed=False)
+        self._host: tuple[str, int | None] = "", None
+        self._decision = _UNDECIDED
         self._trace = ""
 
     async def send(self, message: Message) -> None:
@@ -150,9 +152,9 @@ class Injector:
 
     def _start(self, message: Message) -> list[Message]:
         parts = _TRACEPARENT.fullmatch(self._traceparent() or "")
-        if parts is None or not isinstance(message.get("headers", ()), (list, tuple)):
-            return [message]
         given: Sequence[tuple[bytes, bytes]] = message.get("headers", ())
+        if parts is None or not isinstance(given, (list, tuple)):
+            return [message]
         self._trace = parts[1]
         self._headers = [(bytes(name).lower(), value) for name, value in given]
         start = {**message, "headers": [*given, *self._own(parts[0])]}
@@ -183,14 +185,19 @@ class Injector:
             charset is None
             or start.get("trailers")
             or not _has_one_length(self._values(b"content-length"))
-            or not _asks_for_page(self._scope)
+            or self._scope["method"] == "HEAD"
         ):
             return None
+        headers = self._scope["headers"]
+        layout = _layout(tuple([name for name, _ in headers]))
+        asked_for = [headers[place][1] for place in layout.destination]
+        if layout.partial or asked_for not in ([], [b"document"]):
+            return None
+        self._host = split_host([headers[place][1] for place in layout.host]) or ("", None)
         self._decision = self._judge()
         if not self._decision.allowed:
             return None
-        fragments = _values(self._scope["headers"], b"sec-fetch-dest") == [b"document"]
-        return Prolog(labelled=charset != "", fragments=fragments)
+        return Prolog(labelled=charset != "", fragments=bool(asked_for))
 
     def _body(self, message: Message, prolog: Prolog) -> list[Message]:
         body = bytes(message.get("body", b""))
@@ -203,8 +210,7 @@ class Injector:
         return [*self._release(len(tag)), tagged]
 
     def _judge(self, policies: Sequence[str] = ()) -> Decision:
-        name, port = split_host(_values(self._scope["headers"], b"host")) or ("", None)
-        site = str(self._scope.get("scheme", "http")), name, port
+        site = str(self._scope.get("scheme", "http")), *self._host
         return _decided(self._telling(), tuple(policies), site, self._prefix())
 
     def _telling(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -295,16 +301,23 @@ def _extends_ascii(charset: str) -> bool:
         return False
 
 
-def _asks_for_page(scope: MutableMapping[str, Any]) -> bool:
-    if scope["method"] == "HEAD" or _is_partial(tuple([name for name, _ in scope["headers"]])):
-        return False
-    return (_values(scope["headers"], b"sec-fetch-dest") or [b"document"]) == [b"document"]
+class _Layout(NamedTuple):
+    """What the names of a request's headers tell, and where the values stand that are asked for."""
+
+    partial: bool
+    host: tuple[int, ...]
+    destination: tuple[int, ...]
 
 
 @lru_cache(maxsize=256)
-def _is_partial(names: tuple[bytes, ...]) -> bool:
+def _layout(names: tuple[bytes, ...]) -> _Layout:
     """Asked for every page, and a client sends the same names with each."""
-    return not _PARTIAL_REQUEST.isdisjoint(name.lower() for name in names)
+    lower = [name.lower() for name in names]
+    return _Layout(
+        not _PARTIAL_REQUEST.isdisjoint(lower),
+        tuple(place for place, name in enumerate(lower) if name == b"host"),
+        tuple(place for place, name in enumerate(lower) if name == b"sec-fetch-dest"),
+    )
 
 
 def _has_one_length(lengths: list[bytes]) -> bool:

@@ -80,10 +80,11 @@ class Exchange:
 
     def traceparent(self) -> str | None:
         """The SERVER span as W3C `traceparent`; None when there is none."""
-        context = self._record.context
-        if context is None or not context.is_valid:
+        root = self._record.root
+        if root is None:
             return None
-        return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 1:02x}"
+        trace_id, span_id, _, flags, *_ = root  # by its names it takes longer
+        return f"00-{trace_id:032x}-{span_id:016x}-{flags & 1:02x}" if trace_id else None
 
     def server_timing(self) -> list[str]:
         """What is known so far for the header `Server-Timing`, a metric each."""
