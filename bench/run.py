@@ -183,13 +183,19 @@ def _memory(pythons: measure.Pythons) -> dict[str, float]:
 
 
 def _floors() -> dict[str, float]:
-    """In a process of its own on the core of the others."""
-    code = "import floors, json, worker; worker.pin(); print(json.dumps(floors.measure()))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=floors.__file__.rpartition("/")[0], check=True,
-        capture_output=True, text=True,
-    )  # fmt: skip
-    return json.loads(done.stdout)
+    """Each kind in a process of its own on the core of the others."""
+    found: dict[str, float] = {}
+    for call in (
+        "floors.measure()",
+        *(f"alone.measure({what!r})" for what in ("requests", "queries", "tasks")),
+    ):
+        code = f"import alone, floors, json, worker; worker.pin(); print(json.dumps({call}))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=floors.__file__.rpartition("/")[0], check=True,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        found |= json.loads(done.stdout)
+    return found
 
 
 def _about(rounds: int, pythons: measure.Pythons) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -92,12 +92,26 @@ def least(loop: Any) -> None:
     loop.call_soon = ours
 
 
-async def main() -> None:
+class Cost(NamedTuple):
+    """us: without us, with us, with what is least, and for converting what came of it."""
+
+    plain: float
+    watched: float
+    least: float
+    converted: float
+
+    @property
+    def added(self) -> float:
+        return self.watched - self.plain
+
+
+async def measure() -> dict[str, Cost]:
+    """Of a `step` and of a `task`, on the loop that runs."""
     provider = TracerProvider(sampler=ALWAYS_ON)
     provider.add_span_processor(ToolbarProcessor(lambda *_: None))
     trace.set_tracer_provider(provider)
     loop: Any = asyncio.get_running_loop()
-    kind = type(loop).__module__.partition(".")[0]
+    costs: dict[str, Cost] = {}
     for name, what in (("step", a_step), ("task", a_task)):
         plain: list[float] = []
         at_least: list[float] = []
@@ -112,14 +126,19 @@ async def main() -> None:
             tasks.install(Settings())
             steps.here()
             with_us.append(await request(what, converted))
-        base, ours = statistics.median(plain), statistics.median(with_us)
-        floor = statistics.median(at_least) - base
-        more = f", conversion {statistics.median(converted):.2f} us" if name == "task" else ""
-        print(
-            f"{sys.version.split()[0]} {kind:8} a {name}: {base:.2f} us without us, {ours:.2f} us"
-            f" with us: {ours - base:.2f} us more (at least {floor:.2f}){more}"
-        )
+        costs[name] = Cost(*map(statistics.median, (plain, with_us, at_least, converted)))
     tasks.uninstall()
+    return costs
+
+
+async def main() -> None:
+    kind = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    for name, cost in (await measure()).items():
+        more = f", conversion {cost.converted:.2f} us" if name == "task" else ""
+        print(
+            f"{sys.version.split()[0]} {kind:8} a {name}: {cost.plain:.2f} us without us, {cost.watched:.2f} us"
+            f" with us: {cost.added:.2f} us more (at least {cost.least - cost.plain:.2f}){more}"
+        )
 
 
 if __name__ == "__main__":

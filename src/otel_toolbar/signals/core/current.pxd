@@ -1,5 +1,8 @@
 # How `current.py` is compiled.
 
 cpdef span()
+cpdef span_in(context)
 cpdef value(key)
+cpdef context()
+cpdef attach(given, outer)
 cpdef put(given)

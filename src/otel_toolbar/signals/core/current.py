@@ -6,7 +6,7 @@ API is used where OpenTelemetry keeps its context otherwise than in a context va
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -37,6 +37,26 @@ def span() -> Span:
 def value(key: str) -> object:
     """What the current context has under `key`; None when it has nothing."""
     return (otel_context.get_current() if _kept is None else _kept.get()).get(key)
+
+
+def span_in(context: Context) -> Span:
+    """The span that is current in a context; one that is not valid when there is none."""
+    found: Any = context.get(_SPAN_KEY)
+    return trace.INVALID_SPAN if found is None else found
+
+
+def context() -> Context:
+    """OpenTelemetry's context of the moment."""
+    return otel_context.get_current() if _kept is None else _kept.get()
+
+
+def attach(given: Span, outer: Context) -> Token[Context]:
+    """Make `given` the current span, in `outer`, until `opentelemetry.context.detach`."""
+    if _kept is None:
+        return otel_context.attach(trace.set_span_in_context(given, outer))
+    inside = Context(outer)
+    _set(inside, _SPAN_KEY, given)
+    return _kept.set(inside)
 
 
 def put(given: Span) -> None:

@@ -24,7 +24,7 @@ from opentelemetry.trace import Span, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from otel_toolbar import guard, semconv
-from otel_toolbar.signals.core import exceptions, processor, steps
+from otel_toolbar.signals.core import current, exceptions, processor, steps
 from otel_toolbar.signals.core import record as records
 from otel_toolbar.signals.core.framework import Framework
 from otel_toolbar.version import VERSION
@@ -206,7 +206,7 @@ class Exchange:
     def _begin(self, *, of_another: bool) -> None:
         """Take or make the SERVER span. `of_another`: the server gave us another request's context."""
         try:
-            outer: Any = trace.get_current_span()
+            outer: Any = current.span()
             if processor.is_free_server_span(outer):
                 # A layer around us has made it already.
                 processor.adopt(self._record, outer)
@@ -227,7 +227,7 @@ class Exchange:
 
     def _make_current(self, started: tuple[Span, Context]) -> None:
         span, context = started
-        self._context = otel_context.attach(trace.set_span_in_context(span, context))
+        self._context = current.attach(span, context)
 
     def _receiving(self, message: Message) -> None:
         try:
@@ -375,8 +375,8 @@ def _end_by(error: BaseException) -> str:
 
 def _no_span() -> Context:
     """The context as it is, without a current span."""
-    here = otel_context.get_current()
-    if trace.get_current_span(here) is trace.INVALID_SPAN:  # as servers call apps
+    here = current.context()
+    if current.span_in(here) is trace.INVALID_SPAN:  # as servers call apps
         return here
     return trace.set_span_in_context(trace.INVALID_SPAN, here)
 

@@ -30,6 +30,7 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
+from otel_toolbar.signals.core import current
 from otel_toolbar.signals.core.processor import RecordEverything, set_clean
 
 
@@ -55,9 +56,10 @@ def _started(
     attributes: dict[str, AttributeValue],
     start_time: int,
 ) -> Span:
-    above, ids = trace.get_current_span(context).get_span_context(), tracer.id_generator
-    if above.is_valid:
-        parent, trace_id, random = above, above.trace_id, above.trace_flags.random_trace_id
+    above, ids = current.span_in(context), tracer.id_generator
+    parent = None if above is trace.INVALID_SPAN else above.get_span_context()
+    if parent is not None and parent.is_valid:
+        trace_id, random = parent.trace_id, parent.trace_flags.random_trace_id
     else:
         parent, trace_id, random = None, ids.generate_trace_id(), ids.is_trace_id_random()
     sampled: Any = _always(tracer.sampler, parent) or tracer.sampler.should_sample(
