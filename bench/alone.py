@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 import exchanges
+
 import queries
 import tasks
 

@@ -174,7 +174,9 @@ def _ratios(figures: Results, workload: str, most: float) -> list[Row]:
     if not values:
         return []
     shown = ", ".join(f"{value:.2f}x" for value in values.values())
-    return [(f"{workload}, {', '.join(values)}", f"{most:.2f}x", shown, max(values.values()) <= most)]
+    return [
+        (f"{workload}, {', '.join(values)}", f"{most:.2f}x", shown, max(values.values()) <= most)
+    ]
 
 
 def _of_process(found: Results) -> list[Row]:

@@ -136,8 +136,9 @@ async def main() -> None:
     for name, cost in (await measure()).items():
         more = f", conversion {cost.converted:.2f} us" if name == "task" else ""
         print(
-            f"{sys.version.split()[0]} {kind:8} a {name}: {cost.plain:.2f} us without us, {cost.watched:.2f} us"
-            f" with us: {cost.added:.2f} us more (at least {cost.least - cost.plain:.2f}){more}"
+            f"{sys.version.split()[0]} {kind:8} a {name}: {cost.plain:.2f} us without us,"
+            f" {cost.watched:.2f} us with us:"
+            f" {cost.added:.2f} us more (at least {cost.least - cost.plain:.2f}){more}"
         )
 
 

@@ -224,4 +224,6 @@ def test_a_beginning_that_is_known_is_not_read_again(monkeypatch: pytest.MonkeyP
     assert first.policies == ["script-src 'self'"]
     assert again.policies == ["script-src 'self'", "script-src 'none'"], "what follows is looked at"
     with pytest.raises(AssertionError):
-        Prolog(labelled=False, fragments=False).feed(document.replace(b"html><", b"html><!---><"), last=True)
+        Prolog(labelled=False, fragments=False).feed(
+            document.replace(b"html><", b"html><!---><"), last=True
+        )

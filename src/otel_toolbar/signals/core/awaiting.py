@@ -46,6 +46,9 @@ _HOLDERS = frozenset(
 )
 
 
+_PLAIN: Any = CoroutineType
+
+
 class Waiting(NamedTuple):
     """A suspended task."""
 
@@ -72,7 +75,7 @@ def _innermost(awaited: Any) -> tuple[Any, list[Any]]:
     below: list[Any] = []
     kinds = callsite.kinds
     for _ in repeat(None, MAX_DEPTH):
-        if type(awaited) is CoroutineType:
+        if type(awaited) is _PLAIN:
             code, inner = awaited.cr_code, awaited.cr_await
         else:
             code, inner = _opened(awaited)
