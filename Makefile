@@ -11,6 +11,14 @@ WORKERS ?= auto
 # ARGS may choose tests of one group only.
 OR_NONE := || [ $$? -eq 5 ]
 
+# The wheel of what is here, built once: what an earlier build has left may hold modules that are gone.
+define INSTALL
+rm -rf build/lib* build/bdist* build/wheels
+$(1)/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/wheels .
+$(1)/bin/python -m pip install --quiet build/wheels/*.whl $(2)
+$(1)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheels/*.whl
+endef
+
 .PHONY: demo test test-fast test-compiled test-versions test-asyncio check format docs bench bench-gate clean
 
 demo: $(VENV)/.demo  ## Run the example shop with the toolbar and print its URL
@@ -30,9 +38,7 @@ test-fast: $(VENV)/.test  ## Unit tests, with few generated examples
 test-compiled: $(VENV)/.test  ## The wheel, compiled, where tasks and servers run; test-versions has the rest
 	$(PYTHON) -m venv $(COMPILED)
 	$(COMPILED)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	rm -rf build/lib* build/bdist*
-	$(COMPILED)/bin/python -m pip install --quiet . --group test
-	$(COMPILED)/bin/python -m pip install --quiet --no-deps --force-reinstall .
+	$(call INSTALL,$(COMPILED),--group test)
 	$(COMPILED)/bin/python tests/compiled.py
 	$(COMPILED)/bin/python tests/tasks/cpython.py
 	$(COMPILED)/bin/python -m pytest -q -m "not replaces" tests/tasks $(ARGS)
@@ -63,8 +69,7 @@ docs: $(VENV)/.test  ## Write the generated pages anew
 	$(BIN)/python docs/generate.py
 
 bench: $(BENCH)/.bench $(BENCH)-fastapi/.bench  ## Cost beside the bare app and others; writes docs/performance.md
-	rm -rf build/lib* build/bdist*
-	$(BENCH)/bin/python -m pip install --quiet --no-deps --force-reinstall .
+	$(call INSTALL,$(BENCH))
 	$(BENCH)/bin/python bench/run.py --peers $(BENCH)-fastapi/bin/python $(ARGS)
 
 bench-gate: $(VENV)/.test  ## Fail when watching costs half as much again as it did
@@ -97,7 +102,7 @@ $(VENV)/.check: pyproject.toml | $(VENV)/.pip
 $(BENCH)/.bench: pyproject.toml | $(VENV)/.pip
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BENCH)/bin/python -m pip install --quiet . --group bench
+	$(BENCH)/bin/python -m pip install --quiet --group bench
 	@touch $@
 
 $(BENCH)-fastapi/.bench: pyproject.toml | $(VENV)/.pip

@@ -1,4 +1,4 @@
-"""Compiles the modules that run at every step of a task and for every query, where there is a compiler.
+"""Compiles the modules that run at every step of a task, and what they build on, where there is a compiler.
 
 The package is plain Python, and stays so without a compiler, with TOOLBAR_BUILD_PURE=1, and in an editable
 installation, where what is edited is what runs. How a module is compiled says the `.pxd` beside it.

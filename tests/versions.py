@@ -56,8 +56,9 @@ def run(version: tuple[int, int], python: Path) -> int:
     tests = [venv / "bin" / "python", "-m", "pytest", "-q", "-n", "auto"]
     tests += ["tests/unit", "tests/queries", "tests/jobs"]
     if compiled:
-        subprocess.run([*pip, ROOT, "--group", "test"], check=True, cwd=ROOT)
-        subprocess.run([*pip, "--no-deps", "--force-reinstall", ROOT], check=True)
+        wheel = built(venv / "bin" / "python")
+        subprocess.run([*pip, wheel, "--group", "test"], check=True, cwd=ROOT)
+        subprocess.run([*pip, "--no-deps", "--force-reinstall", wheel], check=True)
         subprocess.run([venv / "bin" / "python", ROOT / "tests" / "compiled.py"], check=True)
         tests += ["tests/tasks", "-m", "not replaces"]
     else:
@@ -69,6 +70,26 @@ def run(version: tuple[int, int], python: Path) -> int:
         subprocess.run([*pip, "saq[redis,postgres]==0.24.0", "psycopg-pool<3.3"], check=True)
     environment = os.environ | {"TOOLBAR_TEST_EXAMPLES": "200"}
     return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
+
+
+def built(python: Path) -> Path:
+    """The wheel of what is here; what an earlier build has left may hold modules that are gone."""
+    build = ROOT / "build"
+    for left in (*build.glob("lib*"), *build.glob("bdist*"), build / "wheels"):
+        shutil.rmtree(left, ignore_errors=True)
+    command = [
+        python,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        build / "wheels",
+        ROOT,
+    ]
+    subprocess.run(command, check=True)
+    return next((build / "wheels").glob("*.whl"))
 
 
 if __name__ == "__main__":

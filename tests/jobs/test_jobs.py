@@ -415,7 +415,7 @@ async def test_a_run_in_a_request_is_a_trace_of_its_own(
         await queue.enqueue("sends")
         await run_once(queue)
         assert records.current() is record
-        assert trace.get_current_span().get_span_context().span_id == record.context.span_id
+        assert trace.get_current_span().get_span_context().span_id == record.root.span_id
         await queue.enqueue("blocks")
         await run_once(queue)
     run = only(told, "process sends")

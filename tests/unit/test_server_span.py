@@ -156,8 +156,14 @@ LOCAL = SpanContext(11 << 64, 12, False, TraceFlags(3))
 @pytest.mark.parametrize("parent", [None, REMOTE, UNSAMPLED, LOCAL], ids=repr)
 @pytest.mark.parametrize(
     "sampler",
-    [ALWAYS_ON, DEFAULT_ON, RecordEverything(ALWAYS_OFF), ALWAYS_OFF, Adding()],
-    ids=lambda sampler: sampler.get_description(),
+    [
+        ALWAYS_ON,
+        DEFAULT_ON,
+        ALWAYS_OFF,
+        Adding(),
+        *(RecordEverything(each) for each in (ALWAYS_ON, DEFAULT_ON, ALWAYS_OFF, Adding())),
+    ],
+    ids=lambda sampler: f"{type(sampler).__name__} {sampler.get_description()}",
 )
 @pytest.mark.parametrize("random", [True, False])
 def test_it_is_what_the_tracer_makes(

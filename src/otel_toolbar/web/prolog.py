@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from html import unescape
-from typing import Final, NamedTuple
+from typing import Final
 
 LIMIT: Final = 64 * 1024
 """Bytes of a document that are read at most."""
 PENDING: Final = 8 * 1024
 """Bytes of an unfinished token kept at most, as they are read again with the next chunk."""
 LONGEST_BEGINNING: Final = 4 * 1024
-"""Bytes up to the tag's place that are remembered at most."""
+"""Bytes up to the end of a `<head>` that are remembered at most."""
 PRESCAN: Final = 1024
 """Bytes in which browsers look for the encoding of a document that has no other label."""
 
@@ -50,15 +50,14 @@ class Token:
     attributes: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
 
 
-class _Beginning(NamedTuple):
-    """A document's bytes up to the place of the tag, and the policies that they declare."""
-
-    text: bytes
-    policies: tuple[str, ...]
+_latest = b""
+"""Up to the end of its `<head>`, the document read last: an app's pages mostly begin alike."""
 
 
-_beginnings: dict[bool, _Beginning] = {}
-"""The latest, by whether the response header names the encoding: an app's pages mostly begin alike."""
+def _remember(beginning: bytes) -> None:
+    global _latest
+    if len(beginning) <= LONGEST_BEGINNING:
+        _latest = beginning
 
 
 class Prolog:
@@ -77,8 +76,6 @@ class Prolog:
         self._offset = 0  # of the pending bytes, in the document
         self._pending = b""
         self._begun = False
-        self._follows_what_was_read = False
-        """The place was found by what stands before it alone."""
 
     def feed(self, chunk: bytes, *, last: bool) -> int | None:
         """The offset in `chunk` at which the tag goes; None if not there. `done`: it is over."""
@@ -99,20 +96,10 @@ class Prolog:
         return self._offset + len(self._pending) >= LIMIT or len(self._pending) > PENDING
 
     def _search(self, data: bytes, last: bool) -> int | None:
-        if self._begun or self._pending:
-            return self._read_on(data, last)
-        labelled = self._labelled
-        known = _beginnings.get(labelled)
-        if known is not None and data.startswith(known.text):
+        fresh = self._labelled and not self._begun and not self._pending
+        if fresh and _latest and data.startswith(_latest):
             self._begun = True
-            self.policies += known.policies
-            return len(known.text)
-        place = self._read_on(data, last)
-        if place is not None and place <= LONGEST_BEGINNING and self._follows_what_was_read:
-            _beginnings[labelled] = _Beginning(data[:place], tuple(self.policies))
-        return place
-
-    def _read_on(self, data: bytes, last: bool) -> int | None:
+            return len(_latest)
         start = self._begin(data)
         while not self.done and start != _UNFINISHED:
             start = _skip(_SPACE, data, start)
@@ -121,7 +108,8 @@ class Prolog:
                 self._pending = data[start:]
                 break
             if self._follows(token):
-                self._follows_what_was_read = True
+                if fresh:
+                    _remember(data[: token.end])
                 return token.end
             if self._precedes(token):
                 return self._before(data, start, last)

@@ -13,7 +13,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from opentelemetry import context as otel_context
@@ -87,9 +86,9 @@ def start(
     if closed:
         attributes[semconv.DETACHED] = True
     if closed and record.outlived:
-        parent, links = _trace_of_its_own(record), [Link(cast(SpanContext, record.context))]
+        parent, links = _trace_of_its_own(record), [Link(cast(SpanContext, record.root))]
     elif not parent.is_valid:
-        parent = cast(SpanContext, record.context)
+        parent = cast(SpanContext, record.root)
     span: Any = StoredSpan(name, kind, attributes, scope, parent, record, links, start_time, shared)
     span.deferred = deferred
     span.otel_toolbar_unit = span.span_id if kind is SpanKind.CONSUMER else unit_of(above)
@@ -520,7 +519,7 @@ def _text(given: Any) -> str:
 def _trace_of_its_own(record: records.Record) -> SpanContext:
     """A parentless context in a new trace: the same for all that outlives this request."""
     if record.later is None:
-        flags = cast(SpanContext, record.context).trace_flags
+        flags = cast(SpanContext, record.root).trace_flags
         record.later = SpanContext(_ids.getrandbits(128) or 1, 0, False, TraceFlags(flags))
     return record.later
 
@@ -548,14 +547,18 @@ _SILENT = {
 
 def told_of_starts(record: records.Record) -> Sequence[SpanProcessor]:
     """Processors of others that want to know of a start: few have any use for it."""
-    return _told_of_starts(_processors(record))
+    global _told
+    processors, known = _processors(record), _told
+    if processors is not known[0]:  # nearly always the same tuple of the same provider
+        known = _told = (
+            processors,
+            [
+                each
+                for each in processors
+                if type(each).on_start not in _SILENT and not hasattr(each, TAKES_ALL)
+            ],
+        )
+    return known[1]
 
 
-@lru_cache(maxsize=8)
-def _told_of_starts(processors: tuple[SpanProcessor, ...]) -> Sequence[SpanProcessor]:
-    """A provider's are the same for all requests."""
-    return [
-        processor
-        for processor in processors
-        if type(processor).on_start not in _SILENT and not hasattr(processor, TAKES_ALL)
-    ]
+_told: tuple[tuple[SpanProcessor, ...], Sequence[SpanProcessor]] = (), ()

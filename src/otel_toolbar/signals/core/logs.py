@@ -123,7 +123,7 @@ def placed(record: records.Record) -> list[Any]:
 def place(log: Any, record: records.Record) -> None:
     """Put a light log record into the trace of its request."""
     if isinstance(log, LightLog):
-        log.context = log.context or record.context
+        log.context = log.context or record.root
         log.resource = record.resource
 
 
@@ -183,7 +183,7 @@ def emit_of_process(log: LightLog) -> None:
 
 def _emit_alone(record: records.Record | None, log: LightLog) -> None:
     if record is not None:
-        log.context = log.context or record.context
+        log.context = log.context or record.root
         log.resource = record.resource
     tell_others([log])
     if log.context is not None:

@@ -14,7 +14,13 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import (
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    StaticSampler,
+)
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
@@ -248,13 +254,22 @@ class RecordEverything(Sampler):
     """Makes spans that a sampler drops recorded, not sampled: seen here, exported nowhere."""
 
     def __init__(self, sampler: Sampler) -> None:
-        self.given = sampler
+        self._sampler = sampler
+        self.takes_all = _takes_all(sampler)
+        """Every trace that begins here is sampled, whatever it is."""
 
     def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
-        result: Any = self.given.should_sample(*args, **kwargs)
+        result: Any = self._sampler.should_sample(*args, **kwargs)
         if result.decision is Decision.DROP:
             return SamplingResult(Decision.RECORD_ONLY, result.attributes, result.trace_state)
         return result
 
     def get_description(self) -> str:
-        return self.given.get_description()
+        return self._sampler.get_description()
+
+
+def _takes_all(sampler: Sampler) -> bool:
+    """True for OpenTelemetry's default: the parent's decision, and where there is none always."""
+    root: Any = getattr(sampler, "_root", None) if type(sampler) is ParentBased else sampler
+    decision = getattr(root, "_decision", None) if type(root) is StaticSampler else None
+    return decision is Decision.RECORD_AND_SAMPLE

@@ -87,7 +87,7 @@ class Record:
         """Once closed it is nobody's: what goes on then has no request."""
         self.server: Span | None = None
         self.root: SpanContext | None = None
-        """Of the SERVER span."""
+        """Of the SERVER span: where the request's spans belong. None before there is one."""
         self.told_of_starts: Sequence[SpanProcessor] = ()
         """Processors of others that want to know when a span starts."""
         self.resource: Resource | None = None
@@ -126,11 +126,6 @@ class Record:
     def outlived(self) -> bool:
         """True when work goes on so long after the response that it needs a trace of its own."""
         return self.closed and time.monotonic() - self.closed_at > DETACHED_SECONDS
-
-    @property
-    def context(self) -> SpanContext | None:
-        """Where the request's spans belong; None before there is a SERVER span."""
-        return self.root
 
     def keep(self, span: LightSpan) -> None:
         """Take a light span that has started, or count it when there are too many."""

@@ -1,7 +1,7 @@
 """What a client says of itself in its headers, read once for all requests that say the same.
 
-A browser sends the same headers with nearly every request: to look that up is a third of what reading them
-takes (measured).
+A browser sends the same headers with nearly every request. To look up what they say saves a twentieth of what
+watching a JSON request takes (measured in instructions).
 """
 
 from __future__ import annotations

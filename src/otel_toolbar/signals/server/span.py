@@ -20,13 +20,7 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Tracer
 from opentelemetry.sdk.trace import _Span as SpanOfTracers
-from opentelemetry.sdk.trace.sampling import (
-    Decision,
-    ParentBased,
-    Sampler,
-    SamplingResult,
-    StaticSampler,
-)
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
@@ -91,15 +85,8 @@ _SAMPLED = SamplingResult(Decision.RECORD_AND_SAMPLE)
 
 def _always(sampler: Sampler, parent: SpanContext | None) -> SamplingResult | None:
     """What comes of a trace that begins here with a sampler that takes all such; None: it has to be asked."""
-    return _SAMPLED if parent is None and _takes_all(sampler) else None
-
-
-@lru_cache(maxsize=8)
-def _takes_all(sampler: Sampler) -> bool:
-    """True for OpenTelemetry's default: the parent's decision, and where there is none always."""
-    known = sampler.given if type(sampler) is RecordEverything else sampler
-    root = known._root if type(known) is ParentBased else known
-    return type(root) is StaticSampler and root._decision is Decision.RECORD_AND_SAMPLE
+    takes_all = type(sampler) is RecordEverything and sampler.takes_all
+    return _SAMPLED if takes_all and parent is None else None
 
 
 _FLAGS = {
