@@ -36,7 +36,7 @@ def of(headers: attributes.Headers) -> Client:
         # By their hash: there are secrets in headers, and they are not to be kept. That of bytes is made with
         # a key of the process's own, so that two of 64 bits are not found to be the same.
         key = hash(tuple(headers))
-    except TypeError:  # pairs in lists, or a memoryview of what may change
+    except (TypeError, ValueError):  # pairs in lists, or a memoryview of what may change
         return _read(headers)
     known = _known.get(key)
     if known is None:
