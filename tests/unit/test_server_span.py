@@ -30,11 +30,20 @@ from opentelemetry.sdk.trace.sampling import (
     Sampler,
     SamplingResult,
 )
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
 from opentelemetry.util.types import AttributeValue
 
-from otel_toolbar.signals.core.processor import RecordEverything
+from otel_toolbar.model import Kind
+from otel_toolbar.signals.core.processor import RecordEverything, ToolbarProcessor
 from otel_toolbar.signals.server import span as server_span
+from otel_toolbar.wire import packed
 
 Start = Callable[[trace.Tracer, str, Context, dict[str, AttributeValue], int], trace.Span]
 GIVEN: dict[str, AttributeValue] = {
@@ -172,6 +181,37 @@ def test_it_is_what_the_tracer_makes(
     ours = everything(server_span.start, sampler, parent, limits, random)
     theirs = everything(by_the_tracer, sampler, parent, limits, random)
     assert ours == theirs
+
+
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.parametrize("start", [server_span.start, by_the_tracer])
+def test_it_ends_as_the_sdks_do(
+    start: Start, others: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken: list[ReadableSpan] = []
+    provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
+    provider.add_span_processor(ToolbarProcessor(lambda spans, _: taken.extend(spans)))
+    for _ in range(others):
+        provider.add_span_processor(SpanProcessor())
+    span: Any = start(provider.get_tracer("ours"), "GET", Context(), dict(GIVEN), 5)
+    span.add_event("seen", {"a": 1}, 6)
+    span.add_link(LOCAL)
+    span.set_status(StatusCode.ERROR, "broken")
+    span.end(7)
+    assert not span.is_recording()
+    assert not caplog.records
+    span.end(8)
+    span.set_attribute("late", True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Calling end() on an ended span.",
+        "Setting attribute on ended span.",
+    ]
+    (ended,) = packed.pack(taken).spans()
+    assert (ended.name, ended.start, ended.end, ended.kind) == ("GET", 5, 7, Kind.SERVER)
+    assert ended.attributes == GIVEN
+    assert [(event.name, event.time) for event in ended.events] == [("seen", 6)]
+    assert [link.span_id for link in ended.links] == [f"{LOCAL.span_id:016x}"]
+    assert ended.status_message == "broken"
 
 
 def test_it_is_started_the_short_way() -> None:

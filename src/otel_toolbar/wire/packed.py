@@ -148,7 +148,9 @@ def _closes_websocket(spans: Sequence[Any]) -> bool:
     if first is None or first.kind is not SpanKind.SERVER:
         return False
     # Its own dict: the SDK's mapping raises and catches an error for a key that is not there.
-    attributes: Any = getattr(first, "_attributes", None) or first.attributes or ()
+    attributes: Any = getattr(first, "_attributes", None)
+    if attributes is None:
+        attributes = first.attributes or ()
     return semconv.WEBSOCKET_STATE in getattr(attributes, "_dict", attributes)
 
 
@@ -176,8 +178,8 @@ def _fields(span: Any) -> tuple[Any, ...]:
 
     Of a light span they are in several dicts, and what many spans share is packed once.
 
-    An SDK span's own fields are read, not its properties: forty calls a request fewer, which is a
-    tenth of what watching a JSON request costs (measured).
+    An SDK span's own fields are read, not its properties, and whether its lists are empty is asked of what
+    they are made of: forty calls a request fewer, a tenth of what watching a JSON request costs (measured).
     """
     if not isinstance(span, ReadableSpan):
         status, links = span.status, span.links
@@ -208,8 +210,8 @@ def _fields(span: Any) -> tuple[Any, ...]:
         _resources.number(raw["_resource"]),
         attributes.dropped,
         attributes._dict,  # noqa: SLF001
-        _events(events) if events else None,
-        _links(links) if links else None,
+        _events(events) if getattr(events, "_dq", events) else None,
+        _links(links) if getattr(links, "_dq", links) else None,
     )
 
 

@@ -73,16 +73,17 @@ def ended(span: ReadableSpan) -> None:
             guard.failed("completing a span")
     if masked:
         opened._attributes = _replaced(opened._attributes, masked)  # noqa: SLF001
-    if span.status.description:
+    if opened._status.description:  # noqa: SLF001 - `status` is one call more
         opened._status = light.masked_status(span.status)  # noqa: SLF001
-    if opened._events:  # noqa: SLF001 - `events` makes a copy, and most spans have none
+    events = opened._events  # noqa: SLF001 - `events` makes a copy, and most spans have none
+    if getattr(events, "_dq", events):
         for event in span.events:
             if event.name == semconv.EXCEPTION_EVENT:
                 _mask_exception(event)
 
 
-def _is_ours(span: ReadableSpan) -> bool:
-    scope = span.instrumentation_scope
+def _is_ours(span: Any) -> bool:
+    scope = span._instrumentation_scope  # noqa: SLF001 - asked twice for each span
     return scope is not None and scope.name.startswith("otel_toolbar.")
 
 

@@ -62,14 +62,15 @@ def adopt(record: records.Record, span: Span) -> None:
 
     On this instance only: attributes cannot be added any more in `_on_ending` or `on_end`.
     """
-    context = span.get_span_context()
+    context: Any = span.context
+    trace_id, span_id = context[0], context[1]  # by their names it takes longer, here and below
     record.server = span
     record.root = context
-    record.trace_id = context.trace_id
+    record.trace_id = trace_id
     record.resource = span.resource
     record.told_of_starts = light.told_of_starts(record)
     handover.begin(record)
-    _open[context.span_id] = record
+    _open[span_id] = record
     if len(_open) > MAX_OPEN:
         _open.pop(next(iter(_open)), None)
     real_end = span.end
@@ -136,16 +137,17 @@ class ToolbarProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         try:
             context: Any = span.context
-            if self._live.pop(context.span_id, None) is None and records.is_excluded():
+            trace_id, span_id = context[0], context[1]
+            if self._live.pop(span_id, None) is None and records.is_excluded():
                 return
             foreign.ended(span)
             record = records.current()
-            if record is not None and record.trace_id == context.trace_id and not record.closed_at:
+            if record is not None and record.trace_id == trace_id and not record.closed_at:
                 handed_on = record.keep_back(span)
                 if handed_on:
                     self._export(handed_on, ())
                 return
-            record = _open.pop(context.span_id, None)
+            record = _open.pop(span_id, None)
             if record is None:
                 self._export((span,), ())
             else:
@@ -192,7 +194,8 @@ class ToolbarProcessor(SpanProcessor):
 
     def _remember(self, span: Span) -> None:
         live = self._live
-        live[span.get_span_context().span_id] = span
+        context: Any = span.context
+        live[context[1]] = span
         if len(live) > MAX_LIVE:
             live.pop(next(iter(live)), None)
 

@@ -25,7 +25,7 @@ from .work import Work, clock
 
 __all__ = [
     "NOTABLE", "WORK", "Observer", "Watch", "Work", "began", "clock", "current_work", "cut", "here",
-    "left", "observe", "set_unix", "unix", "unwatch", "watches", "work_of",
+    "keep_unix", "left", "observe", "set_unix", "unix", "unwatch", "watches", "work_of",
 ]  # fmt: skip
 
 unix = time.time_ns() - clock()
@@ -37,16 +37,24 @@ _watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = weakref.
 
 def set_unix() -> None:
     """Compare the clocks anew: a machine may have slept, or its time been set."""
-    global unix
+    global unix, _compared
     for _ in range(3):
         before = clock()
         unix_time = time.time_ns()
-        after = clock()
+        after = _compared = clock()
         unix = unix_time - (before + after) // 2
         if after - before < _AT_ONCE:
             return
 
 
+def keep_unix() -> None:
+    """Have them compared within the last tenth of a second."""
+    if clock() - _compared > _TENTH:
+        set_unix()
+
+
+_compared = 0
+_TENTH = 100_000_000
 _AT_ONCE = 10_000
 """ns for three looks at clocks; beyond, something else ran meanwhile."""
 
@@ -92,7 +100,9 @@ def here() -> Watch | None:
         loop = asyncio.get_running_loop()
     except RuntimeError:  # a thread, or another library's loop
         return None
-    watch = _watches.get(loop)
+    methods = getattr(loop.call_soon, "__self__", None)
+    # Mostly ours; somebody else's may stand over it.
+    watch = methods.watch if type(methods) is LoopMethods else _watches.get(loop)
     if watch is None or watch.pid != os.getpid():
         watch = _watch(loop, observer)
     return watch

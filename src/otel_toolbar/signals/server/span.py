@@ -12,6 +12,7 @@ as they are known here, it is asked all the same.
 from __future__ import annotations
 
 import threading
+import time
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +26,7 @@ from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.util.types import AttributeValue
 
 from otel_toolbar.signals.core import current
+from otel_toolbar.signals.core.light import TAKES_ALL
 from otel_toolbar.signals.core.processor import RecordEverything, set_clean
 
 
@@ -134,6 +136,25 @@ class ServerSpan(SpanOfTracers):
         self._events = self._new_events()
         self._links = self._new_links(())
         self._record_end_metrics = record_end_metrics
+
+    def end(self, end_time: int | None = None) -> None:
+        """End it as the SDK does; where our processor is the only one, without the copy that others get.
+
+        Ours looks at a span while it is called, and asks for nothing in `_on_ending`.
+        """
+        processors: Any = getattr(self._span_processor, "_span_processors", ())
+        alone = len(processors) == 1 and hasattr(processors[0], TAKES_ALL)
+        if not alone or self._end_time is not None:
+            super().end(end_time)
+            return
+        with self._lock:
+            if self._end_time is not None:  # another thread was quicker
+                return
+            self._end_time = time.time_ns() if end_time is None else end_time
+            self._attributes._immutable = True
+        if self._record_end_metrics:
+            self._record_end_metrics()
+        processors[0].on_end(self)
 
 
 _UNSET = Status(StatusCode.UNSET)

@@ -63,7 +63,7 @@ class TaskObserver(Observer):
         work = None if watch is None else steps.current_work(watch)
         if watch is None or work is None:
             return
-        steps.set_unix()
+        steps.keep_unix()
         account = Account(self, watch, record, work, self._max_tasks)
         record.account = record.subjects[SUBJECT] = account
         steps.cut(watch, work, account.begin)
