@@ -7,9 +7,7 @@ longer: what it needs of the processor's caches is the app's between two request
 from __future__ import annotations
 
 import asyncio
-import json
 import statistics
-import sys
 import time
 from typing import Any
 
@@ -88,7 +86,3 @@ def measure(what: str) -> dict[str, float]:
     found = asyncio.run(tasks.measure())
     task = found["task"]
     return {STEP: found["step"].added, TASK: task.added + task.converted}
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1])))

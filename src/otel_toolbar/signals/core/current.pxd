@@ -1,7 +1,7 @@
 # How `current.py` is compiled.
 
 cpdef span()
-cpdef span_in(context)
+cpdef span_in(where)
 cpdef value(key)
 cpdef context()
 cpdef attach(given, outer)

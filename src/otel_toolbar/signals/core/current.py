@@ -28,21 +28,18 @@ _set = dict[Any, Any].__setitem__
 
 def span() -> Span:
     """The current span; one that is not valid when there is none."""
-    if _kept is None:
-        return trace.get_current_span()
-    found: Any = _kept.get().get(_SPAN_KEY)
+    return span_in(context())
+
+
+def span_in(where: Context) -> Span:
+    """The span that is current in a context; one that is not valid when there is none."""
+    found: Any = where.get(_SPAN_KEY)
     return trace.INVALID_SPAN if found is None else found
 
 
 def value(key: str) -> object:
     """What the current context has under `key`; None when it has nothing."""
-    return (otel_context.get_current() if _kept is None else _kept.get()).get(key)
-
-
-def span_in(context: Context) -> Span:
-    """The span that is current in a context; one that is not valid when there is none."""
-    found: Any = context.get(_SPAN_KEY)
-    return trace.INVALID_SPAN if found is None else found
+    return context().get(key)
 
 
 def context() -> Context:
@@ -55,15 +52,10 @@ def attach(given: Span, outer: Context) -> Token[Context]:
     if _kept is None:
         return otel_context.attach(trace.set_span_in_context(given, outer))
     inside = Context(outer)
-    _set(inside, _SPAN_KEY, given)
+    _set(inside, _SPAN_KEY, given)  # a context refuses, once others can have it
     return _kept.set(inside)
 
 
 def put(given: Span) -> None:
     """Make `given` the current span of this context for good."""
-    if _kept is None:
-        otel_context.attach(trace.set_span_in_context(given))
-        return
-    context = Context(_kept.get())
-    _set(context, _SPAN_KEY, given)  # a context refuses, once others can have it
-    _kept.set(context)
+    attach(given, context())
