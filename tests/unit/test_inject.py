@@ -477,7 +477,8 @@ def _quiet() -> None:
         (inject, "split_host"),
         (inject, "_page_charset"),
         (inject, "_decided"),
-        (inject, "_layout"),
+        (inject, "_is_partial"),
+        (inject, "places"),
         (inject, "_may_change_body"),
         (inject, "_with_length"),
         (Prolog, "feed"),
@@ -491,7 +492,7 @@ def _quiet() -> None:
 async def test_fault(
     place: Any, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for remembers in (inject._page_charset, inject._decided, inject._layout):
+    for remembers in (inject._page_charset, inject._decided, inject._is_partial):
         remembers.cache_clear()
     monkeypatch.setattr(place, name, _fails)
     messages = start(UTF8, (b"content-length", b"%d" % len(HTML))), body(HTML)

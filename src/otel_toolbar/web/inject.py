@@ -17,14 +17,14 @@ import string
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from functools import lru_cache
 from html import escape
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import quote
 
 from otel_toolbar import guard
 
 from .csp import SECURITY_POLICIES, Decision, Url, decide
 from .prolog import Prolog
-from .security import split_host
+from .security import places, split_host
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -189,11 +189,12 @@ class Injector:
         ):
             return None
         headers = self._scope["headers"]
-        layout = _layout(tuple([name for name, _ in headers]))
-        asked_for = [headers[place][1] for place in layout.destination]
-        if layout.partial or asked_for not in ([], [b"document"]):
+        names = tuple([name for name, _ in headers])
+        asked_for = [headers[place][1] for place in places(names, b"sec-fetch-dest")]
+        if _is_partial(names) or asked_for not in ([], [b"document"]):
             return None
-        self._host = split_host([headers[place][1] for place in layout.host]) or ("", None)
+        hosts = [headers[place][1] for place in places(names, b"host")]
+        self._host = split_host(hosts) or ("", None)
         self._decision = self._judge()
         if not self._decision.allowed:
             return None
@@ -301,23 +302,10 @@ def _extends_ascii(charset: str) -> bool:
         return False
 
 
-class _Layout(NamedTuple):
-    """What the names of a request's headers tell, and where the values stand that are asked for."""
-
-    partial: bool
-    host: tuple[int, ...]
-    destination: tuple[int, ...]
-
-
 @lru_cache(maxsize=256)
-def _layout(names: tuple[bytes, ...]) -> _Layout:
+def _is_partial(names: tuple[bytes, ...]) -> bool:
     """Asked for every page, and a client sends the same names with each."""
-    lower = [name.lower() for name in names]
-    return _Layout(
-        not _PARTIAL_REQUEST.isdisjoint(lower),
-        tuple(place for place, name in enumerate(lower) if name == b"host"),
-        tuple(place for place, name in enumerate(lower) if name == b"sec-fetch-dest"),
-    )
+    return not _PARTIAL_REQUEST.isdisjoint(name.lower() for name in names)
 
 
 def _has_one_length(lengths: list[bytes]) -> bool:

@@ -217,10 +217,16 @@ def _place_of_host(names: tuple[bytes, ...]) -> int | None:
 
     Asked for every request, and a client sends the same names with each.
     """
-    places = [place for place, name in enumerate(names) if name.lower() == b"host"]
-    if len(places) != 1 or any(_tells_of_proxy(name) for name in names):
+    hosts = places(names, b"host")
+    if len(hosts) != 1 or any(_tells_of_proxy(name) for name in names):
         return None
-    return places[0]
+    return hosts[0]
+
+
+@lru_cache(maxsize=512)
+def places(names: tuple[bytes, ...], wanted: bytes) -> tuple[int, ...]:
+    """Which of a request's headers, by their names, have the lower-case name that is wanted."""
+    return tuple(place for place, name in enumerate(names) if name.lower() == wanted)
 
 
 def _tells_of_proxy(name: bytes) -> bool:
