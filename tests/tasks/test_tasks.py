@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -527,6 +529,46 @@ def test_awaits(loop: str) -> None:
         zip(server["toolbar.await.targets"], server["toolbar.await.durations"], strict=True)
     )
     assert sum(sums.values()) <= server["toolbar.event_loop.waiting"] * 1.01
+
+
+@loops
+def test_awaits_of_functions_that_come_and_go(loop: str) -> None:
+    """Where a task stood last is where the next look begins, as long as it still is there."""
+
+    async def helper(forever: bool = False) -> None:
+        await asyncio.sleep(0.015)
+        await (asyncio.Event().wait() if forever else asyncio.sleep(0.015))
+
+    async def rows() -> AsyncIterator[int]:
+        for row in range(2):
+            await asyncio.sleep(0.015)
+            yield row
+
+    @asynccontextmanager
+    async def session() -> AsyncIterator[None]:
+        await asyncio.sleep(0.015)
+        yield
+
+    async def handler() -> None:
+        await helper()
+        await asyncio.sleep(0.015)
+        await helper()
+        async for _ in rows():
+            await asyncio.sleep(0.015)
+        async with session():
+            await asyncio.sleep(0.015)
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_later(0.045, task.cancel)
+        with suppress(asyncio.CancelledError):
+            await helper(forever=True)
+        await asyncio.sleep(0.015)
+
+    spans = request(handler, loop=loop)
+    stood = [span.name for span in spans if span.name.startswith("await ")]
+    own, below = "await handler", ["await helper", "await helper"]
+    row = ["await rows", own]
+    assert stood == [*below, own, *below, *row, *row, "await session", own, *below, own]
 
 
 def test_what_waits_for_the_loop_only_is_no_await() -> None:

@@ -3,7 +3,7 @@
 cimport cython
 
 
-cpdef point(task)
+cpdef point(task, before=*)
 
 @cython.locals(below=list, kinds=dict)
 cdef tuple _innermost(awaited)

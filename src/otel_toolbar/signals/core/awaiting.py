@@ -6,6 +6,7 @@ import gc
 from itertools import repeat
 from types import CodeType, CoroutineType, FrameType
 from typing import Any, NamedTuple
+from weakref import ReferenceType, ref
 
 from . import callsite, steps
 from .callsite import APP, MAX_DEPTH, Place, kind_of, place_of
@@ -56,13 +57,25 @@ class Waiting(NamedTuple):
     """The innermost line of the app's own; None where none of it waits."""
     target: str
     """What is awaited."""
+    own: ReferenceType[Any] | None
+    """The coroutine of that line, for the task's next wait."""
 
 
-def point(task: Any) -> Waiting:
-    """Where a task stands that is suspended; not for one that has ended."""
-    own, below = _innermost(task.get_coro())
+def point(task: Any, before: ReferenceType[Any] | None = None) -> Waiting:
+    """Where a task stands that is suspended; not for one that has ended.
+
+    `before` is the coroutine of the app's in which it stood last time. While that is suspended the task is
+    still in it, so that the dozen around it need not be gone through.
+    """
+    start = None if before is None else before()
+    if start is None or start.cr_await is None:
+        start, before = task.get_coro(), None
+    own, below = _innermost(start)
     place = None if own is None else place_of(_frame(own))
-    return Waiting(place, _named(below) or _future(getattr(task, "_fut_waiter", None)))
+    target = _named(below) or _future(getattr(task, "_fut_waiter", None))
+    if before is None or own is not start:
+        before = ref(own) if type(own) is _PLAIN else None
+    return Waiting(place, target, before)
 
 
 def _innermost(awaited: Any) -> tuple[Any, list[Any]]:

@@ -6,6 +6,6 @@ cdef class Sums:
 
 cdef class Work:
     cdef public Sums account
-    cdef public object label, place, span, current, task_name
+    cdef public object label, place, span, current, stands, task_name
     cdef public list marks
     cdef public long long created, first, last, steps, busy, queued, nested, below, grain

@@ -26,7 +26,7 @@ class Work:
 
     __slots__ = (
         "account", "below", "busy", "created", "current", "first", "grain", "label", "last", "marks",
-        "nested", "place", "queued", "span", "steps", "task_name",
+        "nested", "place", "queued", "span", "stands", "steps", "task_name",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +42,8 @@ class Work:
         """While it goes on, if it has one."""
         self.current: Any = None
         """The span that its first step is to make the current one."""
+        self.stands: Any = None
+        """Where it waited last, as `awaiting.point` gave it: a weak reference."""
         self.task_name: str | None = None
         """Once it has ended."""
         self.created = clock()

@@ -140,7 +140,7 @@ class TaskObserver(Observer):
     # Awaits and blocking calls.
 
     def waited(self, work: Work, task: Any, ready: int, now: int) -> None:
-        place, target = awaiting.point(task)
+        place, target, work.stands = awaiting.point(task, work.stands)
         if place is None:
             return
         account: Account = work.account
