@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import floors
+import in_place
 import load
 import measure
 import startup
@@ -104,7 +105,7 @@ def run(
             absent.append("workload i: no redis-server")
         found |= _exchanges(names, only, rounds, seconds, pythons, redis)
         if "load" in only:
-            served = [name for name in names if " -" not in name]
+            served = [name for name in names if VARIANTS[name].whole]
             found["load"] = _told("load", lambda: load.measure(served, pythons, redis, 2, 1.0))
     if "startup" in only:
         found["startup"] = _told("start-up", lambda: startup.measure(rounds))
@@ -112,6 +113,7 @@ def run(
         found["memory"] = _told("memory", lambda: _memory(pythons))
     if "floors" in only:
         found["floors"] = _told("floors", _floors)
+        found["in place"] = _told("in place", lambda: in_place.measure(pythons, seconds))
 
 
 def _exchanges(
@@ -146,7 +148,7 @@ def _exchanges(
 
 def _pairs(names: list[str], only: tuple[str, ...], jobs: bool) -> list[tuple[str, str]]:
     """Workload and variant, in the order in which they are run."""
-    compared = [name for name in names if " -" not in name]
+    compared = [name for name in names if VARIANTS[name].whole]
     pairs = [(workload, name) for workload in only if workload in COMPARED for name in compared]
     for signal, (workload, _, _) in SIGNALS.items() if "signals" in only else ():
         ours = (workload, "starlette + otel-toolbar")
@@ -161,7 +163,7 @@ def _credited(
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, worker in started.items():
-        if " -" in name or "f" in errors.get(name, {}):
+        if not VARIANTS[name].whole or "f" in errors.get(name, {}):
             continue
         try:
             found[name] = worker.ask(do="credit")

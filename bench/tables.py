@@ -13,8 +13,9 @@ from typing import Any
 import alone
 import apps
 import floors
+import in_place
 from measure import added
-from variants import SIGNALS, VARIANTS
+from variants import QUERY_SPANS, SERVER, SIGNALS, VARIANTS
 from workloads import COMPARED, WORKLOADS
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -84,7 +85,7 @@ def _table(found: Results, workloads: str) -> str:
     head = "| | " + " | ".join(f"{w}: {WORKLOADS[w].label}" for w in taken) + " |"
     lines = [head, "|---" * (len(taken) + 1) + "|"]
     for name, variant in VARIANTS.items():
-        if " -" in name or not (name in figures or name in errors):
+        if not variant.whole or not (name in figures or name in errors):
             continue
         cells = [_cell(found, name, variant.bare, w) for w in taken]
         shown = f"**{name}**" if variant.toolbar else name
@@ -155,8 +156,7 @@ def _of_exchanges(found: Results) -> list[Row]:
         pair = added(figures, OURS.format(name), bare, workload)
         if pair and span:
             most, us = SPANS[target], pair[1]
-            shown = f"{_us(us, '+')}, {us / span:.2f} SDK spans"
-            rows.append((what, f"{most} SDK spans", shown, us <= most * span))
+            rows.append((what, f"{most} SDK spans", _in_spans(us, span), us <= most * span))
     for workload, most in RATIOS.items():
         rows += _ratios(figures, workload, most)
     credit = found.get("credited", {})
@@ -300,6 +300,44 @@ def _least(found: Results, known: dict[str, float]) -> list[str]:
     return [*head, *lines] if lines else []
 
 
+def placed(found: Results) -> str:
+    """What parts of ours take where the app runs, beside what may be added and what is."""
+    known = found.get("in place")
+    if not known:
+        return ""
+    span, answers, pages = known["span"], known["answers"], known["pages"]
+    lines = ["| | part | takes | may be added |", "|---|---|---|---|"]
+    for what, framework, most in (
+        ("a, Starlette", "starlette", SPANS["a"]),
+        ("a, FastAPI, above its own spans", "fastapi", SPANS["above"]),
+    ):
+        parts = {name: us for name, us in answers[framework].items() if name != "added"}
+        parts = {PLACED.get(name, name): us for name, us in parts.items()}
+        lines += [f"| {what} | {part} | {_in_spans(us, span)} | |" for part, us in parts.items()]
+        together, added = sum(parts.values()), answers[framework]["added"]
+        for part, us in (("these together", together), ("all of it", added)):
+            lines.append(f"| {what} | {part} | {_in_spans(us, span)} | {most} SDK spans |")
+    for workload, ratios in pages.items():
+        lines += [
+            f"| {workload}, Starlette | {PLACED.get(name, 'all of it')} | {ratio:.2f}x"
+            f" | {RATIOS[workload]:.2f}x |"
+            for name, ratio in ratios.items()
+        ]
+    return "\n".join(lines)
+
+
+PLACED = {
+    SERVER: "a SERVER span of the SDK with attributes like ours, by its API",
+    in_place.UNASKED: "no query recorded, all else as it is",
+    QUERY_SPANS: "that, and a light span with the app's line for each query",
+}
+"""Variants in words, where a part is what they show."""
+
+
+def _in_spans(us: float, span: float) -> str:
+    return f"{_us(us, '+')}, {us / span:.2f} SDK spans"
+
+
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "about": about,
     "table": table,
@@ -309,6 +347,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "process": process,
     "signals": signals,
     "floors": parts,
+    "in place": placed,
 }
 
 assert set("".join(TABLES)) == set(COMPARED)

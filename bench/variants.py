@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import apps
+import floors
 from apps import Parts
 
 
@@ -33,7 +34,8 @@ class Variant:
     """`bare` names the variant that it is compared with. `environment` is set for its process.
 
     `toolbar`: started under `opentelemetry-instrument`. `needs`: a package without which it is left out;
-    `venv`: where that is, as the Makefile names it.
+    `venv`: where that is, as the Makefile names it. `whole` False: only part of ours, in no table of
+    tools.
     """
 
     build: Builder
@@ -42,6 +44,7 @@ class Variant:
     toolbar: bool = False
     needs: str = ""
     venv: str = "main"
+    whole: bool = True
 
 
 def plain(app: Callable[[Parts], Any]) -> Builder:
@@ -301,7 +304,51 @@ def without(signal: str) -> Variant:
         "starlette",
         {"OTEL_TOOLBAR_SIGNALS": f"-{signal}"},
         toolbar=True,
+        whole=False,
     )
+
+
+# --- parts of ours, where the app runs -------------------------------------------------------------
+
+
+def server_span(parts: Parts) -> Built:
+    """The app in a SERVER span of the SDK's, by its API, with attributes like ours and nobody to get it."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import SpanKind
+
+    app, tracer = apps.starlette(parts), TracerProvider().get_tracer("bench")
+    before, after = floors.server_attributes()
+
+    async def within(scope: Any, receive: Any, send: Any) -> None:
+        with tracer.start_as_current_span("GET /", kind=SpanKind.SERVER, attributes=before) as span:
+            await app(scope, receive, send)
+            span.set_attributes(after)
+
+    return Built(within)
+
+
+def span_a_query(parts: Parts) -> Built:
+    """A light span with the app's line around each query: no parameters, no rows, nothing judged."""
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import SpanKind
+    from sqlalchemy.engine.default import DefaultDialect
+
+    from otel_toolbar.signals.core import callsite, light
+
+    real, scope = DefaultDialect.do_execute, InstrumentationScope("bench")
+    told = {"db.system.name": "sqlite", "db.query.text": "SELECT"}
+
+    def do_execute(self: Any, *args: Any, **kwargs: Any) -> None:
+        stack = callsite.stack()
+        shared = (told, stack.attributes) if stack else (told,)
+        span = light.start("SELECT", SpanKind.CLIENT, {}, scope, None, shared)
+        try:
+            real(self, *args, **kwargs)
+        finally:
+            span.end()
+
+    DefaultDialect.do_execute = do_execute  # type: ignore[method-assign]
+    return toolbar(apps.starlette)(parts)
 
 
 def _stock_variant(build: Builder, bare: str) -> Variant:
@@ -350,3 +397,13 @@ SIGNALS: dict[str, tuple[str, str, int]] = {
 """Signal: the workload that shows its cost, what is counted, and how many of them a unit has."""
 
 VARIANTS |= {f"starlette + otel-toolbar -{signal}": without(signal) for signal in SIGNALS}
+
+SERVER = "starlette, a SERVER span of the SDK"
+QUERY_SPANS = "starlette + otel-toolbar, a span a query"
+
+VARIANTS |= {
+    SERVER: Variant(server_span, "starlette", whole=False),
+    QUERY_SPANS: Variant(
+        span_a_query, "starlette", {"OTEL_TOOLBAR_SIGNALS": "-queries"}, toolbar=True, whole=False
+    ),
+}

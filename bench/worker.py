@@ -1,6 +1,7 @@
 """One variant in one process: reads a command in JSON a line, answers with a line of JSON.
 
-    {"do": "run", "workload": "a", "seconds": 0.2}  us of CPU time for each unit, and how many there were
+    {"do": "run", "workload": "a", "seconds": 0.2}  us of CPU time for each unit, and how many there were;
+                                                    "without" names a part of `in_place` to leave out
     {"do": "credit"}                                queries credited to each of 100 pages of 50 at once
     {"do": "remember", "count": 10000}              resident memory in MiB after so many more requests
     {"do": "spans", "seconds": 0.2}                 us of CPU time of an SDK span of five attributes
@@ -17,11 +18,13 @@ import os
 import sys
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import apps
 import floors
+import in_place
 from variants import VARIANTS, Built
 from workloads import WORKLOADS
 
@@ -81,7 +84,9 @@ def resident() -> float:
 
 async def answer(built: Built, command: dict[str, Any]) -> Any:
     if command["do"] == "run":
-        return await run(built, command["workload"], command["seconds"])
+        part = command.get("without")
+        with in_place.left_out(part) if part else nullcontext():
+            return await run(built, command["workload"], command["seconds"])
     if command["do"] == "credit":
         return await credit(built)
     if command["do"] == "remember":
