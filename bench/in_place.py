@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import measure as bench
-from variants import QUERY_SPANS, SERVER, VARIANTS
+from variants import OURS, OWN_SPANS, QUERY_SPANS, SERVER, VARIANTS
 
 ROUNDS = 15
 QUERY_ROUNDS = 7
-OWN_SPANS = "fastapi, its own spans"
-OURS = "{} + otel-toolbar"
 UNASKED = "starlette + otel-toolbar -queries"
 
 KEEPING, WATCHING, NAMING = "keeping it", "watching the loop", "naming the trace in the response"
@@ -44,15 +43,10 @@ def _patches(part: str) -> dict[tuple[Any, str], Any]:
 @contextmanager
 def left_out(part: str) -> Iterator[None]:
     """Within it, ours does all but one of the parts above. In a process of ours."""
-    patches = _patches(part)
-    real = {(owner, name): getattr(owner, name) for owner, name in patches}
-    for (owner, name), made in patches.items():
-        setattr(owner, name, made)
-    try:
+    with ExitStack() as patched:
+        for (owner, name), made in _patches(part).items():
+            patched.enter_context(mock.patch.object(owner, name, made))
         yield
-    finally:
-        for (owner, name), made in real.items():
-            setattr(owner, name, made)
 
 
 def measure(pythons: bench.Pythons, seconds: float) -> dict[str, Any]:
@@ -61,7 +55,7 @@ def measure(pythons: bench.Pythons, seconds: float) -> dict[str, Any]:
     `pages`: of the workloads c and f, how many times the bare page's time parts of ours take.
     """
     spans: list[float] = []
-    names = ["starlette", SERVER, "fastapi", OWN_SPANS, UNASKED, QUERY_SPANS]
+    names = ["starlette", SERVER, OWN_SPANS, UNASKED, QUERY_SPANS]
     names += [OURS.format(framework) for framework in ("starlette", "fastapi")]
     with bench.workers(names, pythons) as started:
 

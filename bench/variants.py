@@ -356,6 +356,7 @@ def _stock_variant(build: Builder, bare: str) -> Variant:
     return Variant(build, bare, traced, needs="opentelemetry.instrumentation.sqlalchemy")
 
 
+OURS, OWN_SPANS = "{} + otel-toolbar", "fastapi, its own spans"
 OLDER = "fastapi 0.112"
 """The bare app where fastapi-debug-toolbar is."""
 
@@ -364,7 +365,7 @@ VARIANTS: dict[str, Variant] = {
     "starlette + OpenTelemetry": _stock_variant(starlette_stock, "starlette"),
     "starlette + otel-toolbar": Variant(toolbar(apps.starlette), "starlette", toolbar=True),
     "fastapi": Variant(plain(apps.fastapi), "fastapi"),
-    "fastapi, its own spans": Variant(fastapi_native, "fastapi"),
+    OWN_SPANS: Variant(fastapi_native, "fastapi"),
     "fastapi + OpenTelemetry": _stock_variant(fastapi_stock, "fastapi"),
     "fastapi + logfire": Variant(fastapi_logfire, "fastapi", needs="logfire"),
     "fastapi + sentry-sdk": Variant(fastapi_sentry, "fastapi", needs="sentry_sdk"),

@@ -69,13 +69,11 @@ def point(task: Any, before: ReferenceType[Any] | None = None) -> Waiting:
     """
     start = None if before is None else before()
     if start is None or start.cr_await is None:
-        start, before = task.get_coro(), None
+        start = task.get_coro()
     own, below = _innermost(start)
     place = None if own is None else place_of(_frame(own))
     target = _named(below) or _future(getattr(task, "_fut_waiter", None))
-    if before is None or own is not start:
-        before = ref(own) if type(own) is _PLAIN else None
-    return Waiting(place, target, before)
+    return Waiting(place, target, ref(own) if type(own) is _PLAIN else None)
 
 
 def _innermost(awaited: Any) -> tuple[Any, list[Any]]:
